@@ -1,0 +1,202 @@
+"""The model of a pipeline: graphs of steps as they stand in the file, all checks passed.
+
+A *graph* is the pipeline's own, a branch of a parallel or map step, or a sub-pipeline. The *internal name* of a step is
+its dotted path (an odd number of segments), that of a branch has an even number; the pipeline's own graph has "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from airflow_magnus.errors import Fault, Position
+
+StepKind = Literal["task", "as-is", "parallel", "map", "dag", "success", "fail"]
+MAP_PLACEHOLDER = "map_variable_placeholder"
+"""The segment that stands for the item in the internal names of a map's steps."""
+
+
+@dataclass(frozen=True)
+class CatalogRequest:
+    """What one step takes from the catalog and gives to it.
+
+    :param compute_data_folder: replaces the global folder for this step; None: the global one.
+    :param get: glob patterns below the folder, fetched before the command.
+    :param put: glob patterns below the folder, stored after the command succeeded.
+    """
+
+    compute_data_folder: str | None = None
+    get: tuple[str, ...] = ()
+    put: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a graph.
+
+    :param name: as in the file, unique in its graph.
+    :param internal_name: dotted path from the pipeline's own graph.
+    :param next: the step taken after success; "" on success and fail nodes.
+    :param on_failure: the step taken after a failure; "" stands for the graph's fail node.
+    :param attempts: how often the step is tried, at least 1 (the file's ``retry``).
+    :param executor_config: settings of this step by executor type, for example ``{"airflow": {"queue": "big"}}``.
+    """
+
+    name: str
+    internal_name: str
+    kind: StepKind
+    position: Position
+    next: str = ""
+    on_failure: str = ""
+    attempts: int = 1
+    catalog: CatalogRequest = CatalogRequest()
+    executor_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        """True for success and fail nodes."""
+        return self.kind in ("success", "fail")
+
+
+@dataclass(frozen=True)
+class TaskStep(Step):
+    """A step that runs a command.
+
+    :param command_type: ``python``, ``python-lambda``, ``shell``, ``notebook`` or ``container``.
+    :param command: what is run; its meaning depends on the type.
+    :param command_config: further settings of the command type.
+    """
+
+    command_type: str = "python"
+    command: str = ""
+    command_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompositeStep(Step):
+    """A step made of graphs.
+
+    :param branches: branch name to graph, in the order of the file. A parallel step has one or more, a dag step one
+        called ``dag``, a map step one called :data:`MAP_PLACEHOLDER`.
+    :param iterate_on: of a map: the parameter that holds the list.
+    :param iterate_as: of a map: the name under which an item is given to the branch.
+    :param dag_definition: of a dag step: the file that was read.
+    """
+
+    branches: Mapping[str, Graph] = field(default_factory=dict)
+    iterate_on: str = ""
+    iterate_as: str = ""
+    dag_definition: Path | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Steps and the way between them; checked: every name exists, no cycle, one success and one fail node."""
+
+    internal_name: str
+    start_at: str
+    steps: Mapping[str, Step]
+    description: str = ""
+    name: str = ""
+    max_time: int = 86400
+
+    @cached_property
+    def success(self) -> Step:
+        """The success node."""
+        return next(step for step in self.steps.values() if step.kind == "success")
+
+    @cached_property
+    def fail(self) -> Step:
+        """The fail node."""
+        return next(step for step in self.steps.values() if step.kind == "fail")
+
+    def after_failure(self, step: Step) -> Step:
+        """The step taken when ``step`` failed."""
+        return self.steps[step.on_failure] if step.on_failure else self.fail
+
+    @cached_property
+    def reachable(self) -> tuple[Step, ...]:
+        """The steps that some path from the start visits, sorted so that each stands behind all that lead to it.
+
+        Success and fail node come last; the fail node is always there.
+        """
+        order: list[Step] = []
+        seen: set[str] = set()
+
+        def visit(step: Step) -> None:
+            stack = [(step, self._targets(step))]
+            seen.add(step.name)
+            while stack:
+                current, targets = stack[-1]
+                target = next((t for t in targets if t.name not in seen), None)
+                if target is None:
+                    stack.pop()
+                    order.append(current)
+                else:
+                    seen.add(target.name)
+                    stack.append((target, self._targets(target)))
+
+        visit(self.steps[self.start_at])
+        inner = [step for step in reversed(order) if not step.is_terminal]
+        ends = [step for step in (self.success,) if step.name in seen]
+        return (*inner, *ends, self.fail)
+
+    def _targets(self, step: Step) -> Iterator[Step]:
+        names = [step.on_failure, step.next] if not step.is_terminal else []
+        return iter([self.steps[name] for name in names if name])
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One service as configured: what the run log records under ``run_config``."""
+
+    type: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that the file declares.
+
+    :param default: JSON value, None when ``has_default`` is False.
+    :param schema: JSON Schema of its values; {} when the file gives only a default.
+    """
+
+    name: str
+    default: Any = None
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    has_default: bool = True
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline file.
+
+    :param path: the file as it was named.
+    :param dag_hash: sha1 hex of the ``dag`` section, 40 characters (Source: seed 001).
+    :param digest: sha256 hex over the text of the file and of all sub-pipeline files, 64 characters.
+    :param services: the services that the file itself names: ``executor``, ``run_log_store``, ``catalog``, ``secrets``.
+    :param connections: service name to Airflow connection id, as the file gives them.
+    :param airflow: the ``airflow`` section: settings of the DAG.
+    :param definition: the ``dag`` section after substitution.
+    :param warnings: what is accepted but looks like a mistake.
+    """
+
+    path: Path
+    graph: Graph
+    dag_hash: str
+    digest: str
+    services: Mapping[str, ServiceSettings] = field(default_factory=dict)
+    connections: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    airflow: Mapping[str, Any] = field(default_factory=dict)
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Fault, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call it: the file's name without its ending."""
+        return self.graph.name or self.path.stem
