@@ -1,0 +1,197 @@
+"""A value of a document, where it stands, and the faults that were found: what all checks work on."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.errors import Fault
+from airflow_magnus.pipeline.text import Document, Keys, dotted
+
+
+@dataclass
+class Report:
+    """What was found so far. A fault that is found again, in a file used twice, counts once."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+    def add(self, fault: Fault) -> None:
+        """Add a reason to refuse the file."""
+        if fault not in self.faults:
+            self.faults.append(fault)
+
+    def warn(self, fault: Fault) -> None:
+        """Add what is accepted but looks like a mistake."""
+        if fault not in self.warnings:
+            self.warnings.append(fault)
+
+    def sort(self, first: Path) -> None:
+        """Order everything by place, the file ``first`` before the others."""
+        for found in (self.faults, self.warnings):
+            found.sort(key=lambda fault: _order(fault, first))
+
+
+def _order(fault: Fault, first: Path) -> tuple[bool, str, int, int]:
+    place = fault.position
+    return (place.file != first, str(place.file), place.line, place.column) if place else (False, "", 0, 0)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """One value of a document. Methods named ``as_…`` report a fault and give None when the value is of another type."""
+
+    document: Document
+    report: Report
+    value: Any
+    keys: Keys = ()
+
+    def at(self, key: str | int) -> Cursor:
+        """The value below ``key``; the value None when there is no such key."""
+        value = self.value
+        if isinstance(value, dict):
+            value = value.get(str(key))
+        elif isinstance(value, list) and isinstance(key, int):
+            value = value[key]
+        else:
+            value = None
+        return replace(self, value=value, keys=(*self.keys, key))
+
+    def has(self, key: str) -> bool:
+        """True when this is a mapping with that key."""
+        return isinstance(self.value, dict) and key in self.value
+
+    def items(self) -> Iterator[tuple[str, Cursor]]:
+        """Every key of a mapping with its value; nothing of anything else."""
+        for key in self.value if isinstance(self.value, dict) else ():
+            yield key, self.at(key)
+
+    @property
+    def key(self) -> str:
+        """The last key on the way here, "" at the top."""
+        return str(self.keys[-1]) if self.keys else ""
+
+    def fault(self, message: str, *, at_key: bool = False) -> None:
+        """Report a reason to refuse the file; ``at_key`` points at the key instead of the value."""
+        self.report.add(self._fault(message, at_key))
+
+    def warn(self, message: str, *, at_key: bool = False) -> None:
+        """Report what is accepted but looks like a mistake."""
+        self.report.warn(self._fault(message, at_key))
+
+    def _fault(self, message: str, at_key: bool) -> Fault:
+        return Fault(self.document.position(self.keys, of_key=at_key), dotted(self.keys), message)
+
+    def as_text(self, *, empty: bool = False) -> str | None:
+        """The value when it is text; ``empty`` allows text without a visible character."""
+        if not isinstance(self.value, str):
+            hint = ": write it in quotes" if isinstance(self.value, int | float | datetime.date) else ""
+            self.fault(f"must be text, not {described(self.value)}{hint}")
+            return None
+        if not empty and not self.value.strip():
+            self.fault("must not be empty")
+            return None
+        return self.value
+
+    def as_mapping(self) -> Mapping[str, Any] | None:
+        """The value when it is a mapping."""
+        if not isinstance(self.value, dict):
+            self.fault(f"must be a mapping (key: value), not {described(self.value)}")
+            return None
+        return self.value
+
+    def as_integer(self, minimum: int | None = None) -> int | None:
+        """The value when it is an integer of at least ``minimum``; true and false are none."""
+        bound = "" if minimum is None else f" of at least {minimum}"
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            self.fault(f"must be an integer{bound}, not {described(self.value)}")
+            return None
+        if minimum is not None and self.value < minimum:
+            self.fault(f"must be an integer{bound}, not {self.value}")
+            return None
+        return self.value
+
+    def as_flag(self) -> bool | None:
+        """The value when it is true or false; the texts "true" and "false" count."""
+        if isinstance(self.value, bool):
+            return self.value
+        if isinstance(self.value, str) and self.value.lower() in ("true", "false"):
+            return self.value.lower() == "true"
+        self.fault(f"must be true or false, not {described(self.value)}")
+        return None
+
+    def as_texts(self) -> tuple[str, ...] | None:
+        """The value when it is a list of text, none of it empty."""
+        if not isinstance(self.value, list):
+            hint = f": write a list, [{self.value!r}]" if isinstance(self.value, str) else ""
+            self.fault(f"must be a list of text, not {described(self.value)}{hint}")
+            return None
+        texts = [self.at(index).as_text() for index in range(len(self.value))]
+        return tuple(text for text in texts if text is not None) if None not in texts else None
+
+    def check_keys(self, known: Collection[str], *, refused: Mapping[str, str] | None = None) -> None:
+        """Refuse every key that is not ``known``, naming the nearest; ``refused`` says of some why, and what to do."""
+        for key, entry in self.items():
+            if refused and key in refused:
+                entry.fault(refused[key], at_key=True)
+            elif key not in known:
+                entry.fault(unknown("key", key, known), at_key=True)
+
+    def is_json(self) -> bool:
+        """True when all of the value is JSON; a part that is not (a date, bytes, nan) and has no fault yet is reported."""
+        value = self.value
+        if isinstance(value, dict):
+            return not [key for key, child in self.items() if not child.is_json()]
+        if isinstance(value, list):
+            return not [index for index in range(len(value)) if not self.at(index).is_json()]
+        if (
+            value is None
+            or isinstance(value, str | int)
+            or (isinstance(value, float) and math.isfinite(value))
+        ):
+            return True
+        fault = self._fault(f"must be a JSON value, not {described(value)}: write it in quotes", at_key=False)
+        if not any(
+            (known.position, known.path) == (fault.position, fault.path) for known in self.report.faults
+        ):
+            self.report.add(fault)
+        return False
+
+
+def described(value: Any) -> str:
+    """A value as it is named in a message."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()} (so YAML reads yes, no, on, off, true and false without quotes)"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f'the text "{value if len(value) <= 40 else value[:37] + "..."}"'
+    if isinstance(value, datetime.date):
+        return f"the date {value}"
+    for kind, name in ((dict, "a mapping"), (list, "a list"), (bytes, "binary data")):
+        if isinstance(value, kind):
+            return name
+    return f"a {type(value).__name__}"
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """The one of ``known`` that is most like ``word``; "" when there is none."""
+    ordered = sorted(known)
+    lowered = {name.lower(): name for name in reversed(ordered)}
+    found = difflib.get_close_matches(word.lower(), list(lowered), 1, cutoff=0.0)
+    return lowered[found[0]] if found else ""
+
+
+def unknown(what: str, word: str, known: Collection[str]) -> str:
+    """The message for a word that is not one of ``known``."""
+    if not known:
+        return f'unknown {what} "{word}": none is allowed here'
+    listed = ", ".join(sorted(known))
+    return f'unknown {what} "{word}"; the nearest is "{nearest(word, known)}"; allowed: {listed}'

@@ -1,0 +1,68 @@
+"""The files of one pipeline: its own, and those of its sub-pipelines, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from airflow_magnus.errors import PipelineError
+from airflow_magnus.pipeline.cursor import Cursor, Report
+from airflow_magnus.pipeline.text import Document, read_document
+from airflow_magnus.pipeline.variables import substituted
+
+MAX_STEPS = 50_000
+"""How many steps a pipeline may have with all its sub-pipelines."""
+
+
+class Library:
+    """Reads files and keeps what was read.
+
+    :param variables: substituted in every file.
+    :param base: the folder that paths in files are relative to; None: the folder of the file that names them.
+    """
+
+    def __init__(self, variables: Mapping[str, str], base: Path | None) -> None:
+        self.report = Report()
+        self._variables = variables
+        self._base = base
+        self._read: dict[Path, Document | None] = {}
+        self._steps = 0
+
+    def texts(self) -> Iterator[str]:
+        """The text of every file that could be read, in the order of reading."""
+        return (document.text for document in self._read.values() if document is not None)
+
+    def open(self, file: Path, asked_by: Cursor | None = None) -> Cursor | None:
+        """Give the top of a file; None, and faults in the report, when it cannot be read.
+
+        :param asked_by: the value that names the file: a fault of the whole file is reported there.
+        """
+        key = file.resolve()
+        if key not in self._read:
+            self._read[key] = self._load(file, asked_by)
+        document = self._read[key]
+        return Cursor(document, self.report, document.value) if document is not None else None
+
+    def _load(self, file: Path, asked_by: Cursor | None) -> Document | None:
+        try:
+            return substituted(read_document(file), self._variables)
+        except PipelineError as error:
+            for fault in error.faults:
+                if fault.position is None and asked_by is not None:
+                    asked_by.fault(fault.message)
+                else:
+                    self.report.add(fault)
+        return None
+
+    def path_of(self, entry: Cursor, name: str) -> Path:
+        """The file that a value names."""
+        return (entry.document.file.parent if self._base is None else self._base) / name
+
+    def count_step(self, step: Cursor) -> bool:
+        """Count one more step; False, and once a fault, when there are too many."""
+        self._steps += 1
+        if self._steps == MAX_STEPS + 1:
+            step.fault(
+                f"the pipeline has more than {MAX_STEPS} steps with all its sub-pipelines", at_key=True
+            )
+        return self._steps <= MAX_STEPS

@@ -1,0 +1,78 @@
+"""From a pipeline file to a checked pipeline. Nothing is imported, run or connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_magnus.errors import Fault, PipelineError
+from airflow_magnus.pipeline.airflow_section import airflow_settings, connection_ids
+from airflow_magnus.pipeline.graphs import GraphReader
+from airflow_magnus.pipeline.hashing import dag_hash, texts_digest
+from airflow_magnus.pipeline.library import Library
+from airflow_magnus.pipeline.model import Pipeline
+from airflow_magnus.pipeline.parameters import declared_parameters
+from airflow_magnus.pipeline.services import DEFAULTS_FILE, MISTAKES, SERVICE_KEYS, anchors, read_services
+
+_SECTIONS = ("dag", "parameters", "airflow", "connections", *SERVICE_KEYS)
+_BELOW_DAG = "belongs below dag: dag: {start_at: …, steps: {…}}"
+_REFUSED = {
+    **MISTAKES,
+    "defaults": f"belongs into {DEFAULTS_FILE}; here write the services at the top level",
+    "extensions": "are not imported: packages add services by entry points; install the package and remove this",
+    **dict.fromkeys(("start_at", "steps", "description", "name", "max_time"), _BELOW_DAG),
+}
+
+
+def load_pipeline(
+    path: Path, *, variables: Mapping[str, str] | None = None, base: Path | None = None
+) -> Pipeline:
+    """Read and check a pipeline file with the files of its sub-pipelines.
+
+    :param variables: substituted in text values.
+    :param base: the folder that ``dag_definition`` paths are relative to; None: the folder of the file that names them.
+    :returns: the pipeline; ``warnings`` holds what is accepted but looks like a mistake.
+    :raises PipelineError: with every fault of all the files.
+    """
+    library = Library(variables or {}, base)
+    pipeline = _read(path, library)
+    if pipeline is None:
+        raise PipelineError(library.report.faults)
+    return pipeline
+
+
+def check_pipeline(
+    path: Path, *, variables: Mapping[str, str] | None = None, base: Path | None = None
+) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
+    """Give the faults of a pipeline file and its warnings, without raising; parameters as :func:`load_pipeline`."""
+    library = Library(variables or {}, base)
+    _read(path, library)
+    return tuple(library.report.faults), tuple(library.report.warnings)
+
+
+def _read(path: Path, library: Library) -> Pipeline | None:
+    graph = GraphReader(library).definition(path)
+    top = library.open(path)
+    if top is None:
+        return None
+    top.check_keys({*_SECTIONS, *anchors(top)}, refused=_REFUSED)
+    services = read_services(top)
+    connections = connection_ids(top.at("connections"))
+    parameters = declared_parameters(top.at("parameters"))
+    airflow = airflow_settings(top.at("airflow"))
+    report = library.report
+    report.sort(first=path)
+    if report.faults or graph is None:
+        return None
+    return Pipeline(
+        path=path,
+        graph=graph,
+        dag_hash=dag_hash(top.at("dag").value),
+        digest=texts_digest(library.texts()),
+        services=services,
+        definition=top.at("dag").value,
+        connections=connections,
+        parameters=parameters,
+        airflow=airflow,
+        warnings=tuple(report.warnings),
+    )

@@ -1,0 +1,118 @@
+"""The settings of one step: what it takes from the catalog, how its executor runs it, how its command is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_magnus.pipeline.cursor import Cursor, unknown
+from airflow_magnus.pipeline.extensions import extension_types
+from airflow_magnus.pipeline.grammar import AIRFLOW_STEP_KEYS, AIRFLOW_STEP_REFUSED, COMMAND_TYPES
+from airflow_magnus.pipeline.model import CatalogRequest
+from airflow_magnus.pipeline.service_types import EXECUTOR_TYPES
+from airflow_magnus.pipeline.values import check_folder, check_pattern, check_values
+
+_CATALOG_KEYS = ("compute_data_folder", "get", "put")
+_DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def catalog_request(section: Cursor) -> CatalogRequest:
+    """Read the ``catalog`` of a step; null, there or below, means nothing."""
+    if section.value is None or section.as_mapping() is None:
+        return CatalogRequest()
+    section.check_keys(_CATALOG_KEYS)
+    folder = section.at("compute_data_folder")
+    if folder.value is not None:
+        check_folder(folder)
+    return CatalogRequest(folder.value, get=_patterns(section.at("get")), put=_patterns(section.at("put")))
+
+
+def _patterns(section: Cursor) -> tuple[str, ...]:
+    if section.value is None:
+        return ()
+    patterns = section.as_texts()
+    for index in range(len(section.value)) if isinstance(section.value, list) else ():
+        check_pattern(section.at(index))
+    return patterns or ()
+
+
+def executor_settings(step: Cursor, *, with_mode_config: bool = True) -> dict[str, dict[str, Any]]:
+    """Read ``executor_config`` (executor type → mapping); the older ``mode_config`` counts as that of ``local``."""
+    settings: dict[str, dict[str, Any]] = {}
+    older = step.at("mode_config")
+    if with_mode_config and older.value is not None and older.as_mapping() is not None and older.is_json():
+        settings["local"] = dict(older.value)
+    section = step.at("executor_config")
+    if section.value is None or section.as_mapping() is None:
+        return settings
+    section.check_keys(EXECUTOR_TYPES)
+    for executor, entry in section.items():
+        if entry.value is None or entry.as_mapping() is None or not entry.is_json():
+            continue
+        if executor == "airflow":
+            entry.check_keys(AIRFLOW_STEP_KEYS, refused=AIRFLOW_STEP_REFUSED)
+            check_values(entry, AIRFLOW_STEP_KEYS)
+        settings[executor] = {**settings.get(executor, {}), **entry.value}
+    return settings
+
+
+def command_type(step: Cursor) -> str | None:
+    """Read the ``command_type`` of a step, default ``python``; None when it is not a known one."""
+    entry = step.at("command_type")
+    if entry.value is None:
+        return "python"
+    name = entry.as_text()
+    if name is None or name in COMMAND_TYPES:
+        return name
+    added = extension_types("command_type")
+    if name in added:
+        return name
+    entry.fault(unknown("command type", name, {*COMMAND_TYPES, *added}))
+    return None
+
+
+def command_settings(section: Cursor, kind: str) -> dict[str, Any]:
+    """Read the ``command_config`` of a task whose command type is ``kind``."""
+    if (
+        section.value is not None
+        and section.as_mapping() is not None
+        and section.is_json()
+        and kind in COMMAND_TYPES
+    ):
+        section.check_keys(COMMAND_TYPES[kind])
+        check_values(section, COMMAND_TYPES[kind])
+    if kind == "container" and not (isinstance(section.value, dict) and section.value.get("image")):
+        section.fault("a container step needs command_config: {image: …}, the image to run", at_key=True)
+    return dict(section.value) if isinstance(section.value, dict) else {}
+
+
+def command_text(step: Cursor, kind: str, settings: Mapping[str, Any]) -> str:
+    """Read the ``command`` of a task; that of a container may stand in its ``command_config``."""
+    entry = step.at("command")
+    if not step.has("command"):
+        return str(settings.get("command", "")) if kind == "container" else ""
+    command = entry.as_text()
+    if command is None:
+        return ""
+    if kind == "notebook" and not command.endswith(".ipynb"):
+        entry.fault(f'the command of a notebook step is a file that ends with .ipynb, not "{command}"')
+    elif kind == "python" and not _DOTTED_NAME.fullmatch(command.strip()):
+        entry.warn(f'"{command}" is not a dotted name like package.module.function: the step will fail')
+    elif kind == "python-lambda" and (reason := _lambda_fault(command)):
+        entry.warn(f"the command is no lambda expression, so the step will fail: {reason}")
+    elif kind == "container" and settings.get("command", command) != command:
+        entry.fault("command and command_config.command differ; write one of them")
+    return command
+
+
+def _lambda_fault(source: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return str(error)
+    return "" if isinstance(tree.body, ast.Lambda) else "it is another expression"
