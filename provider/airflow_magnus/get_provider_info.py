@@ -1,0 +1,91 @@
+"""What Airflow reads about this provider. Imports nothing heavy: every Airflow process calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_magnus.connection_forms import connection_types
+
+_SINCE = "0.1.0"
+
+
+def _option(
+    description: str, default: str | None, kind: str = "string", example: str | None = None
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": _SINCE,
+        "type": kind,
+        "example": example,
+        "default": default,
+    }
+
+
+_OPTIONS = {
+    "catalog_conn_id": _option(
+        "Connection of the catalog for pipelines that name none."
+        " While it is not defined, a folder below Airflow's home is used.\n",
+        "magnus_catalog_default",
+    ),
+    "run_log_conn_id": _option(
+        "Connection of the run log for pipelines that name none."
+        " While it is not defined, a folder below Airflow's home is used.\n",
+        "magnus_run_log_default",
+    ),
+    "secrets_conn_id": _option(
+        "Connection of the secrets for pipelines that name none. While it is not defined, there are no secrets.\n",
+        "magnus_secrets_default",
+    ),
+    "work_folder": _option(
+        "Folder on the worker below which each task gets a private working folder."
+        " When empty, the system's folder for temporary files.\n",
+        "",
+        example="/scratch/magnus",
+    ),
+    "link_working_copy": _option(
+        "Fill a task's working folder with links to the pipeline's files instead of copies: faster where the"
+        " pipeline's folder is large. Steps must not change those files then.\n",
+        "False",
+        "boolean",
+    ),
+    "keep_work_folders": _option(
+        "Keep the working folders of tasks that have ended, to look into them.\n", "False", "boolean"
+    ),
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's metadata."""
+    return {
+        "package-name": "airflow-provider-magnus",
+        "name": "Magnus",
+        "description": "Write a pipeline once in YAML; run it on a laptop and on Airflow unchanged,"
+        " with a run log, a data catalog and secrets.",
+        "integrations": [
+            {
+                "integration-name": "Magnus",
+                "external-doc-url": "https://pypi.org/project/airflow-provider-magnus/",
+                "tags": ["software"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "Magnus",
+                "python-modules": [
+                    "airflow_magnus.hooks.catalog",
+                    "airflow_magnus.hooks.run_log",
+                    "airflow_magnus.hooks.secrets",
+                ],
+            }
+        ],
+        "connection-types": connection_types(),
+        "extra-links": [],
+        "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],
+        "cli": ["airflow_magnus.airflow_cli.get_cli_commands"],
+        "config": {
+            "magnus": {
+                "description": "Settings of the Magnus provider: pipelines written in YAML.",
+                "options": _OPTIONS,
+            }
+        },
+    }

@@ -1,0 +1,1 @@
+"""Airflow connections as stores. No rules of pipelines live here."""

@@ -1,0 +1,181 @@
+"""The three services of a run, from a file's settings, from Airflow connections, or the embedded default."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_magnus.pipeline.model import ServiceSettings
+from airflow_magnus.runlog.records import RunHeader
+from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
+from airflow_magnus.stores.runlogs import RunLogStore
+from airflow_magnus.stores.secrets import SecretsStore, open_secrets
+from airflow_magnus.stores.services import DEFAULTS, compute_data_folder, open_catalog, open_run_log
+
+if TYPE_CHECKING:
+    import boto3
+
+log = logging.getLogger(__name__)
+
+ServiceName = Literal["run_log_store", "catalog", "secrets"]
+CONNECTIONS: Mapping[str, str] = {
+    "run_log_store": "magnus_run_log_default",
+    "catalog": "magnus_catalog_default",
+    "secrets": "magnus_secrets_default",
+}
+"""The connections of services that no file names."""
+
+
+@dataclass(frozen=True)
+class ServiceSources:
+    """Where the services of a pipeline come from; nothing is looked up before a task runs.
+
+    :param settings: service → settings that a file gives; they win.
+    :param connections: service → Airflow connection that must exist.
+    :param folder: what relative paths of the settings are relative to; None: AIRFLOW_HOME/magnus.
+    :param uses_airflow: False for the command line, where services without settings have the command line's defaults.
+    """
+
+    settings: Mapping[str, ServiceSettings] = field(default_factory=dict)
+    connections: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    uses_airflow: bool = True
+
+
+@dataclass
+class OpenServices:
+    """The services of one task, open."""
+
+    run_log: RunLogStore
+    catalog: CatalogStore | DoNothingCatalog
+    secrets: SecretsStore
+    run_config: dict[str, Any]
+    compute_data_folder: str
+
+    def heed(self, header: RunHeader) -> None:
+        """Use what the run's first task found out about the stores."""
+        found = header.conditional_writes
+        self.run_log.is_conditional = found.get("run_log_store", True)
+        self.catalog.is_conditional = found.get("catalog", True)
+
+    def conditional_writes(self) -> dict[str, bool]:
+        """Ask the stores whether they honour create-only writes: 3 requests each where it is not known."""
+        return {
+            "run_log_store": self.run_log.find_out_conditional(),
+            "catalog": self.catalog.find_out_conditional(),
+        }
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    settings: ServiceSettings
+    folder: Path
+    session: boto3.Session | None = None
+    conn_id: str = ""
+
+
+def open_services(sources: ServiceSources) -> OpenServices:
+    """Open what a task needs. Asks Airflow for at most three connections; nothing is asked of the stores yet.
+
+    :raises AirflowNotFoundException: when a connection that was asked for does not exist.
+    :raises ConfigurationError: when a service cannot be used as it is configured.
+    """
+    chosen = {name: _chosen(sources, name) for name in CONNECTIONS}
+    run_log, catalog, secrets = (chosen[name] for name in ("run_log_store", "catalog", "secrets"))
+    secret_store = open_secrets(secrets.settings, folder=secrets.folder, session=secrets.session)
+    return OpenServices(
+        run_log=open_run_log(
+            run_log.settings, folder=run_log.folder, session=run_log.session, secrets=secret_store
+        ),
+        catalog=open_catalog(catalog.settings, folder=catalog.folder, session=catalog.session),
+        secrets=secret_store,
+        run_config={
+            "executor": _shown(_Chosen(sources.settings.get("executor") or DEFAULTS["executor"], Path())),
+            **{name: _shown(service) for name, service in chosen.items()},
+        },
+        compute_data_folder=compute_data_folder(catalog.settings),
+    )
+
+
+def _chosen(sources: ServiceSources, name: str) -> _Chosen:
+    folder = sources.folder or default_folder()
+    settings = sources.settings.get(name)
+    if settings is not None:
+        return _Chosen(settings, folder, _session_of(settings))
+    if not sources.uses_airflow:
+        return _Chosen(DEFAULTS[name], folder)
+    conn_id = sources.connections.get(name)
+    return _from_connection(name, conn_id or _configured_connection(name), is_asked_for=bool(conn_id))
+
+
+def _from_connection(name: str, conn_id: str, *, is_asked_for: bool) -> _Chosen:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    hook = _hook(name, conn_id)
+    try:
+        settings = hook.get_settings()
+    except AirflowNotFoundException:
+        if is_asked_for:
+            raise
+        log.info("there is no connection %s: using folders below %s", conn_id, default_folder())
+        return _Chosen(_embedded(name), default_folder())
+    return _Chosen(settings, default_folder(), hook.get_session(), conn_id)
+
+
+def _hook(name: str, conn_id: str) -> Any:
+    if name == "catalog":
+        from airflow_magnus.hooks.catalog import CatalogHook
+
+        return CatalogHook(conn_id)
+    if name == "run_log_store":
+        from airflow_magnus.hooks.run_log import RunLogHook
+
+        return RunLogHook(conn_id)
+    from airflow_magnus.hooks.secrets import SecretsHook
+
+    return SecretsHook(conn_id)
+
+
+def _configured_connection(name: str) -> str:
+    from airflow.providers.common.compat.sdk import conf
+
+    option = {"run_log_store": "run_log_conn_id", "catalog": "catalog_conn_id", "secrets": "secrets_conn_id"}
+    return str(conf.get("magnus", option[name], fallback="") or CONNECTIONS[name])
+
+
+def _embedded(name: str) -> ServiceSettings:
+    """The default where there is no connection: folders below AIRFLOW_HOME."""
+    return {
+        "run_log_store": ServiceSettings("file-system", {"log_folder": str(default_folder() / "run_log")}),
+        "catalog": ServiceSettings("file-system", {"catalog_location": str(default_folder() / "catalog")}),
+        "secrets": ServiceSettings("do-nothing"),
+    }[name]
+
+
+def default_folder() -> Path:
+    """AIRFLOW_HOME/magnus."""
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "magnus"
+
+
+def _session_of(settings: ServiceSettings) -> boto3.Session | None:
+    """The session of an Airflow connection that a file names by ``aws_conn_id``."""
+    aws_conn_id = settings.config.get("aws_conn_id")
+    if not aws_conn_id:
+        return None
+    from airflow_magnus.hooks.connections import session_of_aws_connection
+
+    return session_of_aws_connection(str(aws_conn_id), settings.config)
+
+
+def _shown(chosen: _Chosen) -> dict[str, Any]:
+    """A service as the run log records it, without anything secret."""
+    hidden = ("access_key", "secret_key", "session_token", "password", "connection_string")
+    config = {key: value for key, value in chosen.settings.config.items() if key not in hidden}
+    shown: dict[str, Any] = {"type": chosen.settings.type, "config": config}
+    if chosen.conn_id:
+        shown["conn_id"] = chosen.conn_id
+    return shown
