@@ -1,0 +1,1 @@
+"""Airflow operators as steps: catalog get before, catalog put after, every attempt in the run log."""

@@ -1,0 +1,51 @@
+"""Notebook steps, over the papermill provider's operator; imported only where a pipeline has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.errors import MissingExtraError
+from airflow_magnus.operators.commands import CommandStep
+from airflow_magnus.operators.session import StepSession
+
+try:
+    from airflow.providers.papermill.operators.papermill import PapermillOperator
+except ImportError as error:
+    raise MissingExtraError("a notebook step", "notebook") from error
+
+
+class NotebookStep(CommandStep, PapermillOperator):
+    """Runs a notebook: parameters come in by a new cell behind the one tagged ``parameters``, out by the API.
+
+    The executed copy goes into the catalog under its own name.
+
+    :param command: path of the notebook.
+    :param output: path of the executed copy; None: ``<name>_out.ipynb``.
+    """
+
+    template_fields = ("command", "output")
+
+    def __init__(self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any) -> None:
+        notebook = Path(command)
+        self.command = command
+        self.output = output or str(notebook.with_name(f"{notebook.stem}_out.ipynb"))
+        super().__init__(
+            input_nb=command, output_nb=self.output, kernel_name=kernel, log_output=True, **kwargs
+        )
+
+    def prepare(self, session: StepSession) -> None:
+        """Give the notebook its parameters."""
+        self.parameters = dict(session.parameters)
+        Path(self.output).parent.mkdir(parents=True, exist_ok=True)
+
+    def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
+        """The kernel inherits this process's environment: it must be one that is fit for children."""
+        return self.child_environment
+
+    def collect(self, session: StepSession, result: Any) -> None:
+        """Keep the executed notebook, unless the step's own patterns do."""
+        path = session.workspace.folder / self.output
+        if not path.resolve().is_relative_to(session.workspace.data.resolve()):
+            session.call("put_in_catalog", {"path": str(path), "name": path.name})

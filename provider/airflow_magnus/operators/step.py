@@ -1,0 +1,358 @@
+"""The mixin that makes any operator a step of a pipeline.
+
+``pre_execute`` claims the attempt and gets the inputs, ``execute`` is the operator's own, ``post_execute`` puts the
+outputs and closes the attempt. A failure at any place closes the attempt as failed; a process that is killed leaves it
+open, and the next attempt, a terminal node or a reader closes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
+
+from airflow_magnus import api
+from airflow_magnus.errors import StepFailedError, TerminalError
+from airflow_magnus.hooks.services import ServiceSources, open_services
+from airflow_magnus.operators.environment import (
+    METRIC,
+    PARAMETER,
+    PARAMETERS_FILE,
+    child_environment,
+    code_path,
+    parameter_variables,
+    replaced_environment,
+    variables_set,
+)
+from airflow_magnus.operators.identity import code_identities
+from airflow_magnus.operators.place import StepPlace, place_in_dag
+from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
+from airflow_magnus.operators.server import StepServer
+from airflow_magnus.operators.session import StepSession
+from airflow_magnus.operators.workspace import Workspace, WorkspaceSettings
+from airflow_magnus.pipeline.model import CatalogRequest
+from airflow_magnus.runlog.history import visible
+from airflow_magnus.runlog.records import AttemptClosed
+
+log = logging.getLogger(__name__)
+
+_SHOWN = ("catalog_get", "catalog_put", "run_parameters")
+"""Shown with every step in the UI's view of rendered templates."""
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What makes a task a step.
+
+    :param name: what the run log calls the step; "" for the task id.
+    :param get: glob patterns of catalog files that are fetched before the command.
+    :param put: glob patterns of files that are stored after it.
+    :param compute_data_folder: the folder of those files, below the working folder; None: the catalog's own setting.
+    :param services: where catalog, run log and secrets are; default: the connections ``magnus_catalog_default``,
+        ``magnus_run_log_default``, ``magnus_secrets_default``, and folders below AIRFLOW_HOME where those are missing.
+    :param workspace: how the working folder is made; default: a private, empty one.
+    :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
+    :param run: which run it belongs to; default: that of the DAG run.
+    """
+
+    name: str = ""
+    get: Sequence[str] = ()
+    put: Sequence[str] = ()
+    compute_data_folder: str | None = None
+    services: ServiceSources = field(default_factory=ServiceSources)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    place: StepPlace | None = None
+    run: RunSettings = field(default_factory=RunSettings)
+
+
+class StepMixin:
+    """Put in front of any operator class: ``class QueryStep(StepMixin, SQLExecuteQueryOperator): ...``.
+
+    :param step: see :class:`StepSettings`.
+
+    The command runs in the working folder. A deferrable operator has a fresh one after it resumes: what it wrote before
+    is kept only if it was put by :func:`airflow_magnus.put_in_catalog`.
+    """
+
+    overwrite_rtif_after_execution = True
+    is_magnus_step = True
+    result_is_parameters = False
+    """Whether what ``execute`` returns is a mapping of parameters."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("execute")
+        if own is not None and not getattr(own, "is_magnus_attempt", False):
+            cls.execute = _as_attempt(own)  # type: ignore[method-assign]
+        others: Any = next((c for c in cls.__mro__ if "template_fields" in c.__dict__), cls)
+        shown = [name for name in getattr(others, "template_fields", ()) if name not in _SHOWN]
+        cls.template_fields = (*shown, *_SHOWN)
+        renderers = next((c for c in cls.__mro__ if "template_fields_renderers" in c.__dict__), None)
+        cls.template_fields_renderers = {
+            **(renderers.__dict__["template_fields_renderers"] if renderers else {}),
+            "run_parameters": "json",
+        }
+
+    template_fields: Sequence[str]
+    template_fields_renderers: dict[str, str]
+
+    def __init__(self, *, step: StepSettings | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step or StepSettings()
+        self.catalog_get = list(self.step.get)
+        self.catalog_put = list(self.step.put)
+        self.run_parameters: Mapping[str, Any] | None = None
+        self._session: StepSession | None = None
+        self._open: ExitStack | None = None
+        self._result: Any = None
+        self._is_attempting = False
+
+    @property
+    def step_name(self) -> str:
+        """What the run log calls the step."""
+        return self.step.name or str(self.task_id)  # type: ignore[attr-defined]
+
+    # what Airflow calls, in this order
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render templates; a failure to do so is an attempt that failed."""
+        try:
+            super().render_template_fields(context, jinja_env)  # type: ignore[misc]
+        except BaseException as error:
+            self._record_failure(context, error)
+            raise
+
+    def pre_execute(self, context: Any) -> None:
+        """Claim the attempt, read what the steps before have left, fetch the inputs."""
+        with self._recorded(context):
+            self._begin(context)
+            super().pre_execute(context)  # type: ignore[misc]
+
+    def execute(self, context: Any) -> Any:
+        """Run the operator's own command."""
+        return self._attempt(context, functools.partial(super().execute, context))  # type: ignore[misc]
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Go on after a deferral."""
+        run = functools.partial(super().resume_execution, next_method, next_kwargs, context)  # type: ignore[misc]
+        return self._attempt(context, run)
+
+    def post_execute(self, context: Any, result: Any = None) -> None:
+        """Store the outputs and close the attempt: from here on later steps see them."""
+        with self._recorded(context):
+            super().post_execute(context)  # type: ignore[misc]
+            session = self._current
+            self.collect(session, self._result)
+            session.refuse_secrets()
+            session.put_outputs()
+            identities = code_identities(self._code_folder, context)
+            session.services.run_log.close(
+                session.header.run_id, session.closed("SUCCESS", identities=identities)
+            )
+            for warning in session.warnings:
+                log.warning("%s", warning)
+        self._end()
+
+    def on_kill(self) -> None:
+        """Stop the command and record that the task was ended from outside."""
+        try:
+            super().on_kill()  # type: ignore[misc]
+        except Exception:
+            log.exception("the command could not be stopped")
+        if not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
+            raise AirflowTaskTerminated("the task was ended from outside (SIGTERM, marked or cleared in the UI)")
+
+    # what the kinds of step add
+
+    def prepare(self, session: StepSession) -> None:
+        """Called before the command, in the working folder's owner: set up the command from the session."""
+
+    def collect(self, session: StepSession, result: Any) -> None:
+        """Called after the command: take parameters from its result."""
+        if self.result_is_parameters and result:
+            if not isinstance(result, Mapping):
+                raise StepFailedError(
+                    f"step {self.step_name!r} returned {type(result).__name__}: return a dict of parameters, or nothing"
+                )
+            session.set_values(result)
+
+    def finish(self) -> None:
+        """Called when the command has ended, however it did: leave nothing running."""
+
+    def failure_message(self, error: BaseException) -> str:
+        """What the run log says of a failed attempt."""
+        text = str(error).strip()
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+    # the attempt
+
+    @property
+    def _current(self) -> StepSession:
+        assert self._session is not None, "pre_execute has not run"
+        return self._session
+
+    @property
+    def _code_folder(self) -> Path:
+        return self.step.workspace.source or Path.cwd()
+
+    def _begin(self, context: Any) -> None:
+        """Everything before the command; done again, with the same attempt, when a deferred task resumes."""
+        self._open = ExitStack()
+        services = open_services(self.step.services)
+        header = header_of(self.step.run, services, context)
+        place = self.step.place or place_in_dag(self, self.step_name)
+        attempt = services.run_log.open_attempt(
+            header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
+        )
+        if getattr(context["dag_run"], "clear_number", 0):
+            services.run_log.reopen(header.run_id)
+        path, histories = place.read(services.run_log, header.run_id)
+        folder = self.step.compute_data_folder or services.compute_data_folder
+        request = CatalogRequest(folder, tuple(self.catalog_get), tuple(self.catalog_put))
+        workspace = Workspace(self.step.workspace, folder)
+        seen = visible(header.parameters, path, histories)
+        self._session = StepSession(services, header, attempt, seen, workspace, request)
+        workspace.open()
+        self._open.callback(workspace.close)
+        self._session.get_inputs()
+        self.run_parameters = dict(self._session.parameters)
+
+    def _attempt(self, context: Any, run: Callable[[], Any]) -> Any:
+        """Run the command once, whatever the chain of overridden ``execute`` methods."""
+        if self._is_attempting:
+            return run()
+        self._is_attempting = True
+        try:
+            with self._recorded(context), self._entered():
+                self.prepare(self._current)
+                try:
+                    self._result = run()
+                finally:
+                    self.finish()
+                self._collect_environment()
+                return self._result
+        except TaskDeferred:
+            self._suspend()
+            raise
+        finally:
+            self._is_attempting = False
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """The working folder, the environment and the API, for as long as the command runs."""
+        session = self._current
+        server = StepServer(session)
+        with ExitStack() as stack:
+            server.start()
+            stack.callback(server.stop)
+            parameters_file = session.write_parameters_file()
+            stack.callback(parameters_file.unlink, missing_ok=True)
+            own = {
+                api.SESSION_VARIABLE: server.address,
+                "MAGNUS_RUN_ID": session.header.run_id,
+                "MAGNUS_RUN_TAG": session.header.tag or "",
+                PARAMETERS_FILE: str(parameters_file),
+                **parameter_variables(session.parameters, session.warnings),
+            }
+            self.child_environment = child_environment(own)
+            stack.enter_context(replaced_environment(self.process_environment(own)))
+            stack.enter_context(code_path(session.workspace.folder.resolve()))
+            api.enter(session)
+            stack.callback(api.enter, None)
+            self._environment = dict(os.environ)
+            yield
+
+    def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
+        """The environment of this process while the command runs."""
+        return {**os.environ, **own}
+
+    def _collect_environment(self) -> None:
+        """Take what code set by way of the environment, as the original allows."""
+        session = self._current
+        session.metrics.update(variables_set(self._environment, METRIC))
+        session.set_values(variables_set(self._environment, PARAMETER))
+
+    def _recorded(self, context: Any) -> _Recorded:
+        return _Recorded(self, context)
+
+    def _record_failure(self, context: Any, error: BaseException) -> None:
+        """Close the attempt as failed; one that never began is opened for it."""
+        message = self.failure_message(error)
+        try:
+            if self._session is not None:
+                identities = code_identities(self._code_folder, context)
+                closed = self._session.closed("FAIL", message, identities)
+                self._session.services.run_log.close(self._session.header.run_id, closed)
+            else:
+                self._record_unbegun(context, message)
+        except Exception:
+            log.exception("the run log could not be told of this failure: %s", message)
+        finally:
+            self._end()
+
+    def _record_unbegun(self, context: Any, message: str) -> None:
+        services = open_services(self.step.services)
+        header = header_of(self.step.run, services, context)
+        place = self.step.place or place_in_dag(self, self.step_name)
+        opened = services.run_log.open_attempt(
+            header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
+        ).opened
+        services.run_log.close(
+            header.run_id, AttemptClosed(**opened.model_dump(), status="FAIL", message=message)
+        )
+
+    def _suspend(self) -> None:
+        """Keep what the attempt has made so far; it goes on in another process."""
+        session = self._current
+        if session.set_parameters or session.put or session.metrics:
+            session.services.run_log.carry(session.header.run_id, session.closed("SUCCESS"))
+        self._end()
+
+    def _end(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open = self._session = None
+
+
+class _Recorded:
+    """Records an error that leaves the block, and tells Airflow not to try again where that is of no use."""
+
+    def __init__(self, step: StepMixin, context: Any) -> None:
+        self._step = step
+        self._context = context
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> bool:
+        if error is None or isinstance(error, TaskDeferred):
+            return False
+        if self._step._session is None and self._step._open is None:
+            return False  # recorded already
+        self._step._record_failure(self._context, error)
+        if isinstance(error, TerminalError) and not self._step._is_attempting:
+            raise AirflowFailException(str(error)) from error
+        if isinstance(error, AirflowSkipException):
+            raise StepFailedError(f"the step skipped itself: {error}") from error
+        return False
+
+
+def _as_attempt(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator's own ``execute``, recorded."""
+
+    @functools.wraps(execute)
+    def attempt(self: StepMixin, context: Any) -> Any:
+        return self._attempt(context, functools.partial(execute, self, context))
+
+    attempt.is_magnus_attempt = True  # type: ignore[attr-defined]
+    return attempt
+

@@ -1,0 +1,131 @@
+"""The two ends of a pipeline: they close the run log, settle the catalog and decide the colour of the DAG run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+
+from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_services
+from airflow_magnus.operators.place import StepPlace
+from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
+from airflow_magnus.operators.states import task_states
+from airflow_magnus.runlog.history import StepHistory, visible
+from airflow_magnus.runlog.records import RunHeader, StepIdentity
+from airflow_magnus.stores.runlogs import recorded_path
+
+log = logging.getLogger(__name__)
+
+
+class TerminalNode(BaseOperator):
+    """A success or fail node.
+
+    :param place: where the node stands.
+    :param steps: task id → identity of every step of the graph, to bring the run log in line with Airflow's states.
+    """
+
+    def __init__(
+        self,
+        *,
+        place: StepPlace,
+        steps: Mapping[str, StepIdentity],
+        services: ServiceSources,
+        run: RunSettings,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.place = place
+        self.steps = dict(steps)
+        self.services = services
+        self.run_settings = run
+
+    def end_run(self, context: Any) -> dict[str, StepHistory]:
+        """Record that this end was reached, and write the run's document."""
+        services = open_services(self.services)
+        header = header_of(self.run_settings, services, context)
+        self._reconcile(context, services, header)
+        services.run_log.record(
+            header.run_id,
+            self.place.identity,
+            str(context["ti"].id),
+            scheduler_ids(context),
+            status="SUCCESS",
+            code_identities=self.identities(context),
+        )
+        top = services.run_log.graph(header.run_id, self.place.identity.graph_name)
+        path = recorded_path(header, top) or list(top)
+        services.catalog.settle(header.run_id, visible({}, path, top).entries.values())
+        document = services.run_log.write_document(header.run_id)
+        log.info("run %s ended: %s; its run log is at %s", header.run_id, document.status, services.run_log.location)
+        return top
+
+    def identities(self, context: Any) -> list[Any]:
+        """Which code this was."""
+        from pathlib import Path
+
+        from airflow_magnus.operators.identity import code_identities
+
+        return code_identities(self.services.folder or Path.cwd(), context)
+
+    def _reconcile(self, context: Any, services: OpenServices, header: RunHeader) -> None:
+        """Bring the run log in line with what Airflow says: killed attempts, tasks marked by hand."""
+        states = task_states(context, self.steps)
+        recorded = services.run_log.graph(header.run_id, self.place.identity.graph_name)
+        for task_id, identity in self.steps.items():
+            history = recorded.get(identity.internal_name)
+            status = history.status if history else ""
+            state = states.get(task_id)
+            if history is not None and status == "PROCESSING" and state in ("success", "failed"):
+                services.run_log.close_left_open(header.run_id, history.latest.opened)
+                status = "FAIL"
+            wanted = {"success": "SUCCESS", "failed": "FAIL"}.get(state or "")
+            if wanted and wanted != status:
+                services.run_log.record(
+                    header.run_id,
+                    identity,
+                    f"marked-{uuid4().hex}",
+                    {"task_id": task_id, "state": state},
+                    status=wanted,
+                    message=f"Airflow's task has the state {state!r}, set from outside",
+                    is_attempt=False,
+                )
+
+
+class SuccessNode(TerminalNode):
+    """The success node: the DAG run ends green exactly when it runs."""
+
+    ui_color = "#dcf4e3"
+
+    def execute(self, context: Any) -> None:
+        """Close the run as SUCCESS."""
+        self.end_run(context)
+
+
+class FailNode(TerminalNode):
+    """The fail node: waits until all tasks have ended, and fails when success was not reached.
+
+    :param success_task_id: the success node's task; "" when no way leads there.
+    """
+
+    ui_color = "#fbe3e0"
+
+    def __init__(self, *, success_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.success_task_id = success_task_id
+
+    def execute(self, context: Any) -> None:
+        """Close the run as FAIL, then fail the task.
+
+        :raises AirflowSkipException: when the run succeeded.
+        :raises AirflowFailException: when it did not; names the steps that failed and why.
+        """
+        reached = task_states(context, [self.success_task_id]) if self.success_task_id else {}
+        if reached.get(self.success_task_id) == "success":
+            raise AirflowSkipException("the pipeline's success node was reached")
+        histories = self.end_run(context)
+        failed = [history for history in histories.values() if history.status == "FAIL"]
+        reasons = [f"step {h.internal_name!r} failed: {h.latest.closed.message}" for h in failed if h.latest.closed]
+        raise AirflowFailException("the pipeline's fail node was reached. " + "; ".join(reasons))

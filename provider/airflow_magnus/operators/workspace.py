@@ -1,0 +1,91 @@
+"""The folder that a step works in: the current one on a laptop, a private copy of the pipeline's on a worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_NEVER_COPIED = {".git", ".catalog", ".run_log_store", "__pycache__", ".venv", "node_modules"}
+_LARGE = 200 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class WorkspaceSettings:
+    """How working folders are made.
+
+    :param source: the pipeline's folder; None: a private folder starts empty.
+    :param is_private: False to work in ``source`` itself, as the command line does.
+    :param parent: where private folders are made; None: the system's folder for temporary files.
+    :param has_links: link the pipeline's files instead of copying them.
+    :param is_kept: leave the private folder when the step has ended, to look at it.
+    """
+
+    source: Path | None = None
+    is_private: bool = True
+    parent: Path | None = None
+    has_links: bool = False
+    is_kept: bool = False
+
+
+class Workspace:
+    """One step's working folder; a private one exists from :meth:`open` to :meth:`close`."""
+
+    def __init__(self, settings: WorkspaceSettings, compute_data_folder: str) -> None:
+        self._settings = settings
+        self._data = compute_data_folder
+        self.folder = settings.source if settings.source and not settings.is_private else Path()
+
+    @property
+    def data(self) -> Path:
+        """The compute data folder."""
+        return self.folder / self._data
+
+    def open(self) -> None:
+        """Make the private folder, with an empty compute data folder of its own."""
+        if not self._settings.is_private:
+            return
+        if self._settings.parent is not None:
+            self._settings.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="magnus-step-", dir=self._settings.parent)).resolve()
+        if self._settings.source is not None:
+            _copy(self._settings.source, self.folder, self._data, has_links=self._settings.has_links)
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Remove the private folder."""
+        if not self._settings.is_private or not self.folder.is_absolute():
+            return
+        if self._settings.is_kept:
+            log.info("the step's working folder is kept: %s", self.folder)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path, data_folder: str, *, has_links: bool) -> None:
+    """Copy a pipeline's folder without its repository and its data."""
+    left_out = (source / data_folder).resolve()
+    copied = 0
+    for root, folders, names in os.walk(source):
+        here = Path(root)
+        folders[:] = [f for f in folders if f not in _NEVER_COPIED and (here / f).resolve() != left_out]
+        there = target / here.relative_to(source)
+        there.mkdir(exist_ok=True)
+        for name in names:
+            file = here / name
+            if has_links:
+                (there / name).symlink_to(file.resolve())
+            elif file.is_file():
+                shutil.copy2(file, there / name)
+                copied += file.stat().st_size
+    if copied > _LARGE:
+        log.warning(
+            "%d MB of %s were copied into the step's working folder: keep large files in the catalog, or set "
+            "[magnus] link_working_copy = True to have links instead of copies",
+            copied // 1024**2, source,
+        )  # fmt: skip

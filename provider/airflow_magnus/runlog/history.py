@@ -1,0 +1,139 @@
+"""What happened in one graph, read from its parts: which attempt of a step counts, and what later steps see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, CatalogEntry
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt as its parts tell it; ``closed`` is None while it goes on or when it was killed."""
+
+    opened: AttemptOpened
+    closed: AttemptClosed | None = None
+
+    @property
+    def status(self) -> str:
+        """``SUCCESS``, ``FAIL`` or ``PROCESSING``."""
+        return self.closed.status if self.closed else "PROCESSING"
+
+
+@dataclass
+class StepHistory:
+    """All attempts of one step, by number."""
+
+    internal_name: str
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> Attempt:
+        """The attempt that counts."""
+        return self.attempts[max(self.attempts)]
+
+    @property
+    def status(self) -> str:
+        """The status of the attempt that counts."""
+        return self.latest.status
+
+
+@dataclass(frozen=True)
+class Visible:
+    """What a step sees of those before it.
+
+    :param parameters: name to value, the later step's winning.
+    :param entries: name to the entry that a get of this name gives.
+    """
+
+    parameters: Mapping[str, Any]
+    entries: Mapping[str, CatalogEntry]
+
+
+Edges = Callable[[str], tuple[str, str]]
+"""Internal name of a step → the internal names taken after its success and after its failure; "" for none."""
+
+
+def walked_path(start: str, edges: Edges, statuses: Mapping[str, str], target: str | None = None) -> list[str]:
+    """The steps on the way from ``start``, in order, as the latest attempts went; ``target`` is left out.
+
+    A step without a record ends the way, unless a target is given: then the way goes on to the target, by the edge
+    that can reach it (a task that was marked as success in Airflow's UI may have no record, or one of a failure).
+    """
+    path: list[str] = []
+    current = start
+    reaches = _Reach(edges, target) if target is not None else None
+    while current and current != target:
+        if reaches is None and current not in statuses:
+            break
+        path.append(current)
+        after_success, after_failure = edges(current)
+        taken, other = after_success, after_failure
+        if statuses.get(current) == "FAIL":
+            taken, other = other, taken
+        if reaches is not None and not reaches(taken):
+            taken = other if reaches(other) else ""
+        elif reaches is None and statuses[current] == "PROCESSING":
+            break
+        current = taken
+    return path
+
+
+class _Reach:
+    """Whether a step can lead to the target; remembers what it found."""
+
+    def __init__(self, edges: Edges, target: str | None) -> None:
+        self._edges = edges
+        self._known: dict[str, bool] = {"": False}
+        if target is not None:
+            self._known[target] = True
+
+    def __call__(self, name: str) -> bool:
+        stack = [name]
+        while stack:
+            current = stack[-1]
+            if current in self._known:
+                stack.pop()
+                continue
+            open_ends = [n for n in self._edges(current) if n not in self._known]
+            if open_ends:
+                stack.extend(open_ends)
+            else:
+                self._known[current] = any(self._known[n] for n in self._edges(current))
+                stack.pop()
+        return self._known[name]
+
+
+def visible(
+    initial: Mapping[str, Any], path: Sequence[str], histories: Mapping[str, StepHistory]
+) -> Visible:
+    """What the steps on ``path`` left: only attempts that count and succeeded."""
+    parameters = dict(initial)
+    entries: dict[str, CatalogEntry] = {}
+    for name in path:
+        history = histories.get(name)
+        closed = history.latest.closed if history else None
+        if closed is None or closed.status != "SUCCESS":
+            continue
+        parameters.update(closed.parameters)
+        entries.update({entry.name: entry for entry in closed.puts()})
+    return Visible(parameters, entries)
+
+
+def histories_of(opened: Iterable[AttemptOpened], closed: Iterable[AttemptClosed]) -> dict[str, StepHistory]:
+    """Sort the parts of one graph by step and attempt; a close without its open stands for itself."""
+    histories: dict[str, StepHistory] = {}
+    ends = {(part.step.internal_name, part.number): part for part in closed}
+    for part in opened:
+        key = (part.step.internal_name, part.number)
+        history = histories.setdefault(part.step.internal_name, StepHistory(part.step.internal_name))
+        history.attempts[part.number] = Attempt(part, ends.pop(key, None))
+    for (name, number), end in ends.items():
+        history = histories.setdefault(name, StepHistory(name))
+        start = AttemptOpened(
+            step=end.step, number=number, attempt_id=end.attempt_id, start_time=end.start_time
+        )
+        history.attempts[number] = Attempt(start, end)
+    return histories

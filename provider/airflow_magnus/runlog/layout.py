@@ -1,0 +1,76 @@
+"""Where the parts of a run lie in a run-log store: keys that any tool can read.
+
+    <run id>/run.json                                     the header
+    <run id>/steps/<graph>/<step>/<number>.open.json      the claim of an attempt
+    <run id>/steps/<graph>/<step>/<number>.close.json     its outcome
+    <run id>/steps/<graph>/<step>/<number>.carry.json     what it made before it was deferred
+    <run id>.json                                         the document
+
+``<graph>`` is ``@`` for the pipeline's own graph, else the branch's internal name. One LIST of a graph's folder tells
+all about it, whatever the size of the rest of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+from urllib.parse import quote, unquote
+
+PartKind = Literal["open", "close", "carry"]
+_PART = re.compile(r"(?P<graph>[^/]+)/(?P<step>[^/]+)/(?P<number>\d+)\.(?P<kind>open|close|carry)\.json$")
+_READABLE = " !$&'()+,;=@[]{}"
+_LONGEST_SEGMENT = 180
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a key: readable, reversible, at most 180 bytes (longer ones end in a digest)."""
+    text = quote(name, safe=_READABLE)
+    text = text.replace(".", "%2E") if set(text) == {"."} else text
+    if len(text) > _LONGEST_SEGMENT:
+        text = f"{text[:140]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return text
+
+
+def name_of(text: str) -> str:
+    """The name that :func:`segment` was given, if it was not too long."""
+    return unquote(text)
+
+
+def header_key(run_id: str) -> str:
+    """Key of the run's header."""
+    return f"{run_id}/run.json"
+
+
+def document_key(run_id: str) -> str:
+    """Key of the run's document."""
+    return f"{run_id}.json"
+
+
+def steps_prefix(run_id: str) -> str:
+    """Prefix of all parts of all steps."""
+    return f"{run_id}/steps"
+
+
+def graph_prefix(run_id: str, graph_name: str) -> str:
+    """Prefix of all parts of one graph's steps."""
+    return f"{steps_prefix(run_id)}/{segment(graph_name) if graph_name else '@'}"
+
+
+def step_prefix(run_id: str, graph_name: str, step_name: str) -> str:
+    """Prefix of all parts of one step."""
+    return f"{graph_prefix(run_id, graph_name)}/{segment(step_name)}"
+
+
+def part_key(run_id: str, graph_name: str, step_name: str, number: int, kind: PartKind) -> str:
+    """Key of one part of an attempt."""
+    return f"{step_prefix(run_id, graph_name, step_name)}/{number:04d}.{kind}.json"
+
+
+def parse_part(key: str) -> tuple[str, int, PartKind] | None:
+    """``<graph>/<step>`` as they stand in the key, number and kind of a part; None for any other key."""
+    match = _PART.search(key)
+    if match is None:
+        return None
+    kind: PartKind = match["kind"]  # type: ignore[assignment]
+    return f"{match['graph']}/{match['step']}", int(match["number"]), kind

@@ -1,0 +1,201 @@
+"""Records of a run: the parts that are written while it goes on, and the document of a finished run.
+
+Source: seed 001 shows the document in full; no field of it is renamed here, some are added. A *part* is written by one
+writer and never changed:
+
+* :class:`RunHeader`, once a run: claims the run id and holds what was known before the first step.
+* :class:`AttemptOpened`, once an attempt: claims its number.
+* :class:`AttemptClosed`, once an attempt: its outcome, and with it everything the attempt made visible.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
+Stage = Literal["get", "put"]
+
+
+def timestamp() -> str:
+    """The time now as the run log writes it: ``2022-01-18 11:46:08.530138+00:00``."""
+    return datetime.now(UTC).isoformat(sep=" ", timespec="microseconds")
+
+
+def duration(start: str, end: str) -> str:
+    """The time between two timestamps, as ``H:MM:SS.ffffff``; "" while one is missing."""
+    if not (start and end):
+        return ""
+    return str(datetime.fromisoformat(end) - datetime.fromisoformat(start))
+
+
+class Record(BaseModel):
+    """Base of all records: unknown fields of a later version are kept, not refused; NaN stays NaN."""
+
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
+
+
+class CodeIdentity(Record):
+    """What code ran: a git commit, a container image's digest or a DAG bundle's version."""
+
+    code_identifier: str | None = None
+    code_identifier_type: str
+    code_identifier_dependable: bool = False
+    code_identifier_url: str | None = None
+    code_identifier_message: str | None = None
+
+
+class CatalogEntry(Record):
+    """One file that a step got from or put into the catalog.
+
+    :param name: path below the compute data folder, with ``/``.
+    :param data_hash: sha256 hex of the content, 64 characters.
+    :param catalog_relative_path: key of the bytes below the catalog's location.
+    :param catalog_handler_location: the catalog's location as configured.
+    :param size: bytes.
+    """
+
+    name: str
+    data_hash: str
+    catalog_relative_path: str
+    catalog_handler_location: str
+    stage: Stage
+    size: int | None = None
+
+
+class RunHeader(Record):
+    """What a run is, known before its first step starts.
+
+    :param token: made by the writer; tells its own claim from another's when an answer is lost.
+    :param parameters: initial values.
+    :param scheduler: who runs it: Airflow's ids (``dag_id``, ``run_id``, ``run_after``, ``first_start``) or {} .
+    :param definition: the ``dag`` section.
+    :param conditional_writes: service name to whether its store honours create-only writes.
+    """
+
+    run_id: str
+    token: str
+    dag_hash: str = ""
+    pipeline: str = ""
+    use_cached: bool = False
+    tag: str | None = None
+    original_run_id: str = ""
+    started: str = Field(default_factory=timestamp)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    run_config: dict[str, Any] = Field(default_factory=dict)
+    scheduler: dict[str, Any] = Field(default_factory=dict)
+    definition: dict[str, Any] = Field(default_factory=dict)
+    conditional_writes: dict[str, bool] = Field(default_factory=dict)
+
+
+class StepIdentity(Record):
+    """Which step a record is about.
+
+    :param position: rank of the step in its graph, so that readers need no clocks to put steps in order.
+    """
+
+    name: str
+    internal_name: str
+    graph_name: str = ""
+    step_type: str
+    position: int = 0
+
+
+class AttemptOpened(Record):
+    """The claim of one attempt.
+
+    :param attempt_id: names the attempt for ever; the owner's id, the same when a deferred task resumes.
+    """
+
+    step: StepIdentity
+    number: int
+    attempt_id: str
+    start_time: str = Field(default_factory=timestamp)
+    scheduler: dict[str, Any] = Field(default_factory=dict)
+
+
+class AttemptClosed(Record):
+    """The outcome of one attempt; what it put and set becomes visible with this record.
+
+    :param message: why it failed, or what the step should know.
+    :param parameters: what the attempt set, and nothing else.
+    :param step_message: what the run log says of the step itself (warnings).
+    """
+
+    step: StepIdentity
+    number: int
+    attempt_id: str
+    start_time: str
+    end_time: str = Field(default_factory=timestamp)
+    status: Literal["SUCCESS", "FAIL"]
+    message: str = ""
+    step_message: str = ""
+    mock: bool = False
+    is_attempt: bool = True
+    code_identities: list[CodeIdentity] = Field(default_factory=list)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    data_catalog: list[CatalogEntry] = Field(default_factory=list)
+    scheduler: dict[str, Any] = Field(default_factory=dict)
+
+    def puts(self) -> list[CatalogEntry]:
+        """The entries that this attempt put, as later steps see them: none unless it succeeded."""
+        return [e for e in self.data_catalog if e.stage == "put"] if self.status == "SUCCESS" else []
+
+
+class AttemptLog(Record):
+    """One attempt in the document."""
+
+    attempt_number: int
+    start_time: str
+    end_time: str
+    duration: str
+    status: str
+    message: str = ""
+
+
+class StepLog(Record):
+    """One step in the document."""
+
+    name: str
+    internal_name: str
+    status: Status = "CREATED"
+    step_type: str
+    message: str = ""
+    mock: bool = False
+    code_identities: list[CodeIdentity] = Field(default_factory=list)
+    attempts: list[AttemptLog] = Field(default_factory=list)
+    user_defined_metrics: dict[str, Any] = Field(default_factory=dict)
+    branches: dict[str, BranchLog] = Field(default_factory=dict)
+    data_catalog: list[CatalogEntry] = Field(default_factory=list)
+
+
+class BranchLog(Record):
+    """One branch of a composite step in the document."""
+
+    internal_name: str
+    status: Status = "PROCESSING"
+    steps: dict[str, StepLog] = Field(default_factory=dict)
+
+
+class RunLog(Record):
+    """The document of one run, printed by ``magnus execute`` and kept at ``<run_id>.json``."""
+
+    run_id: str
+    dag_hash: str
+    use_cached: bool = False
+    tag: str | None = None
+    original_run_id: str = ""
+    status: Status = "PROCESSING"
+    steps: dict[str, StepLog] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    run_config: dict[str, Any] = Field(default_factory=dict)
+    scheduler: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The document as seed 001 prints it: four spaces, ASCII."""
+        import json
+
+        return json.dumps(self.model_dump(mode="json"), indent=4)

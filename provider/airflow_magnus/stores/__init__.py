@@ -1,0 +1,1 @@
+"""Persistence: object stores, databases and secret stores behind small interfaces. Knows nothing of Airflow."""

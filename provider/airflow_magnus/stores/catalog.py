@@ -1,0 +1,270 @@
+"""The catalog: the files of a run, at ``<location>/<run id>/<path below the compute data folder>``.
+
+What a get resolves is the committed record of a step, never the bare key: an attempt takes a plain key only by creating
+it; where the key is taken its bytes go to ``<run id>/.versions/<attempt>/<path>`` and the entry says so. So no retry,
+zombie or later step changes bytes that a committed record names. Source: seeds 000 and 001 for the layout.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from airflow_magnus.errors import CatalogError
+from airflow_magnus.runlog.records import CatalogEntry
+from airflow_magnus.stores.globs import files_below, matches
+from airflow_magnus.stores.transfers import Sent, download, in_parallel, upload
+
+log = logging.getLogger(__name__)
+
+VERSIONS = ".versions"
+
+
+@dataclass
+class Moved:
+    """What a get or a put did.
+
+    :param warnings: sentences for the step's message.
+    :param size: bytes that were moved.
+    """
+
+    entries: list[CatalogEntry] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    files: int = 0
+    size: int = 0
+
+
+class CatalogStore:
+    """The catalog over one obstore store.
+
+    :param location: as configured; recorded with every entry.
+    :param is_conditional: False where the store ignores create-only writes: then a put lists what is there first.
+    """
+
+    def __init__(self, store: Any, location: str, *, is_conditional: bool = True) -> None:
+        self._store = store
+        self.location = location
+        self.is_conditional = is_conditional
+
+    def put(
+        self,
+        run_id: str,
+        folder: Path,
+        patterns: Sequence[str],
+        *,
+        attempt_id: str,
+        known: Mapping[str, CatalogEntry],
+    ) -> Moved:
+        """Store the files below ``folder`` that any pattern matches.
+
+        :param known: what is committed in this run already; the same name and digest is not sent again.
+        :raises CatalogError: when the folder is not there or a file cannot be stored.
+        """
+        moved = Moved()
+        if not patterns:
+            return moved
+        if not folder.is_dir():
+            raise CatalogError(
+                f"catalog put: the compute data folder {folder} does not exist: let the command make it, "
+                "or name another one by catalog.compute_data_folder"
+            )
+        chosen = _chosen(folder, patterns, moved.warnings)
+        self._send(run_id, chosen, attempt_id, known, moved)
+        return moved
+
+    def put_file(
+        self, run_id: str, path: Path, name: str, *, attempt_id: str, known: Mapping[str, CatalogEntry]
+    ) -> CatalogEntry:
+        """Store one file under ``name``."""
+        if not path.is_file():
+            raise CatalogError(f"put_in_catalog: there is no file {path}")
+        moved = Moved()
+        self._send(run_id, {_checked(name): path}, attempt_id, known, moved)
+        return moved.entries[0]
+
+    def _send(
+        self,
+        run_id: str,
+        chosen: Mapping[str, Path],
+        attempt_id: str,
+        known: Mapping[str, CatalogEntry],
+        moved: Moved,
+    ) -> None:
+        started = time.monotonic()
+        taken = set() if self.is_conditional else self._keys(run_id)
+
+        def send(item: tuple[str, Path]) -> CatalogEntry:
+            name, path = item
+            plain = f"{run_id}/{name}"
+            sent = upload(
+                self._store,
+                path,
+                plain,
+                f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
+                same_as=_same_as(known.get(name)),
+                may_create=plain not in taken,
+            )
+            results.append(sent)
+            return self._entry(name, sent.digest, sent.key, sent.size, "put")
+
+        results: list[Sent] = []
+        try:
+            moved.entries += in_parallel(send, chosen.items())
+        except BaseException:
+            # Nobody will ever ask for what this attempt has stored so far; a plain key is better left free.
+            in_parallel(self._forget, [sent.key for sent in results if sent.is_new])
+            raise
+        moved.files += sum(1 for sent in results if sent.is_new)
+        moved.size += sum(sent.size for sent in results if sent.is_new)
+        log.info(
+            "catalog put: %d files, %d sent, %d bytes, %.2f s, to %s/%s",
+            len(results), moved.files, moved.size, time.monotonic() - started, self.location, run_id,
+        )  # fmt: skip
+
+    def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
+        """Fetch the entries that any pattern matches into ``folder``, which is made.
+
+        :param entries: name to committed entry.
+        :raises CatalogError: when an object is gone, damaged, or would be written outside the folder.
+        """
+        moved = Moved()
+        if not patterns:
+            return moved
+        started = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen: dict[str, CatalogEntry] = {}
+        for pattern in patterns:
+            found = {name: entry for name, entry in entries.items() if matches(pattern, name)}
+            if not found:
+                moved.warnings.append(f"catalog get: {pattern!r} matches nothing that a step before put")
+            chosen.update(found)
+
+        def fetch(entry: CatalogEntry) -> CatalogEntry:
+            target = _target(folder, entry.name)
+            size = download(
+                self._store,
+                entry.catalog_relative_path,
+                target,
+                entry.data_hash,
+                what=f"catalog get: {entry.name!r} at {self.location}/{entry.catalog_relative_path}",
+            )
+            return entry.model_copy(update={"stage": "get", "size": size})
+
+        moved.entries = in_parallel(fetch, chosen.values())
+        moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
+        log.info(
+            "catalog get: %d files, %d bytes, %.2f s, from %s",
+            moved.files, moved.size, time.monotonic() - started, self.location,
+        )  # fmt: skip
+        return moved
+
+    def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
+        """Bring the plain keys up to the entries that count, by copies inside the store.
+
+        Anyone who looks at the run's folder then sees its final files. May be done again at any time.
+        """
+        moves = [
+            (entry.catalog_relative_path, f"{run_id}/{entry.name}")
+            for entry in entries
+            if entry.catalog_relative_path != f"{run_id}/{entry.name}"
+        ]
+        in_parallel(lambda move: self._store.copy(*move, overwrite=True), moves)
+
+    def _entry(self, name: str, digest: str, key: str, size: int, stage: Any) -> CatalogEntry:
+        return CatalogEntry(
+            name=name,
+            data_hash=digest,
+            catalog_relative_path=key,
+            catalog_handler_location=self.location,
+            stage=stage,
+            size=size,
+        )
+
+    def _keys(self, run_id: str) -> set[str]:
+        import obstore
+
+        return {meta["path"] for batch in obstore.list(self._store, prefix=run_id) for meta in batch}
+
+    def _forget(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except Exception:  # noqa: BLE001 - an object that nobody names does no harm
+            log.warning("could not remove %s/%s, which no record names", self.location, key)
+
+
+class DoNothingCatalog:
+    """The catalog of type ``do-nothing``: gets and puts do nothing and record nothing."""
+
+    location = ""
+    is_conditional = True
+
+    def put(self, run_id: str, folder: Path, patterns: Sequence[str], **_: Any) -> Moved:
+        """Store nothing."""
+        return Moved()
+
+    def put_file(self, run_id: str, path: Path, name: str, **_: Any) -> None:
+        """Store nothing."""
+
+    def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
+        """Fetch nothing."""
+        return Moved()
+
+    def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
+        """There is nothing to settle."""
+
+
+def _same_as(entry: CatalogEntry | None) -> Callable[[str], str | None]:
+    """Where the bytes of a digest lie if ``entry`` has them; "" asks only whether there is an entry."""
+
+    def same_as(digest: str) -> str | None:
+        if entry is None or digest not in ("", entry.data_hash):
+            return None
+        return entry.catalog_relative_path
+
+    return same_as
+
+
+def _chosen(folder: Path, patterns: Sequence[str], warnings: list[str]) -> dict[str, Path]:
+    """Files below the folder by name; links that lead out of it are left out with a warning."""
+    present = dict(files_below(folder))
+    inside = folder.resolve()
+    chosen: dict[str, Path] = {}
+    for pattern in patterns:
+        found = [name for name in present if matches(pattern, name)]
+        if not found:
+            warnings.append(f"catalog put: {pattern!r} matches no file in {folder}")
+        for name in found:
+            if present[name].resolve().is_relative_to(inside):
+                chosen[_checked(name)] = present[name]
+            else:
+                warnings.append(f"catalog put: {name!r} is a link that leads out of {folder}: not stored")
+    return chosen
+
+
+def _checked(name: str) -> str:
+    """A name that is safe as a key below the run's folder."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or parts[0] == VERSIONS:
+        raise CatalogError(
+            f"{name!r} cannot be the name of a file in the catalog: it may not be absolute, hold '..' "
+            f"or begin with {VERSIONS!r}"
+        )
+    return name
+
+
+def _target(folder: Path, name: str) -> Path:
+    """Where an entry is written; its folder is made.
+
+    :raises CatalogError: when that is outside the compute data folder.
+    """
+    target = folder / _checked(name)
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise CatalogError(
+            f"catalog get: {name!r} would be written to {target.parent.resolve()}, outside {folder}: remove the link"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target

@@ -1,0 +1,65 @@
+"""Glob patterns as pipeline files write them, the same for local files and for the names in a catalog.
+
+``*`` and ``?`` do not cross ``/``, ``**`` as a whole segment crosses any number of folders, hidden files match,
+upper and lower case differ (Source: spec §10.1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+PARTIAL = ".magnus-partial-"
+"""Begin of the names of files that a get is still writing."""
+
+
+@lru_cache(maxsize=512)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression for whole paths with ``/``."""
+    segments = [s for s in pattern.split("/") if s not in ("", ".")]
+    parts: list[str] = []
+    for index, segment in enumerate(segments):
+        is_last = index == len(segments) - 1
+        if segment == "**":
+            parts.append(".+" if is_last else "(?:[^/]+/)*")
+        else:
+            parts.append(_segment(segment) + ("" if is_last else "/"))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _segment(text: str) -> str:
+    out, i = [], 0
+    while i < len(text):
+        char = text[i]
+        if char == "*":
+            out.append("[^/]*")
+        elif char == "?":
+            out.append("[^/]")
+        elif char == "[" and (end := text.find("]", i + 2)) > 0:
+            inner = text[i + 1 : end].replace("\\", "\\\\")
+            inner = "^" + inner[1:] if inner.startswith("!") else inner.replace("^", r"\^", 1)
+            out.append(f"(?!/)[{inner}]")
+            i = end
+        else:
+            out.append(re.escape(char))
+        i += 1
+    return "".join(out)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the whole of ``name`` (a path with ``/``) is matched."""
+    return compile_glob(pattern).fullmatch(name) is not None
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """All files below a folder, sorted, as (path with ``/``, path); folders that are links are passed over."""
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        base = Path(root)
+        for name in sorted(names):
+            path = base / name
+            if not name.startswith(PARTIAL) and path.is_file():
+                yield path.relative_to(folder).as_posix(), path

@@ -1,0 +1,155 @@
+"""Move files between a folder and an object store: many at once, streamed, digest taken while the bytes move."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
+from airflow_magnus.stores.globs import PARTIAL
+
+SINGLE_REQUEST = 16 * 1024 * 1024
+"""Largest file, in bytes, that is read whole and sent by one (conditional) request."""
+CHUNK = 1024 * 1024
+THREADS = 8
+"""Transfers at a time."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an upload did.
+
+    :param key: where the bytes are now.
+    :param digest: sha256 hex.
+    :param size: bytes.
+    :param is_new: False when the bytes were there already and nothing was sent.
+    """
+
+    key: str
+    digest: str
+    size: int
+    is_new: bool = True
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> list[R]:
+    """``work`` on every item, several at a time, results in the order of the items; the first error stops it."""
+    todo = list(items)
+    if len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(min(threads, len(todo)), thread_name_prefix="magnus-transfer") as pool:
+        futures = [pool.submit(work, item) for item in todo]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        if waiting or any(future.exception() for future in done):
+            for future in waiting:
+                future.cancel()
+        return [future.result() for future in futures if not future.cancelled()]
+
+
+def upload(
+    store: Any,
+    path: Path,
+    key: str,
+    other_key: str,
+    *,
+    same_as: Callable[[str], str | None] = lambda digest: None,
+    may_create: bool = True,
+) -> Sent:
+    """Send one file, to ``key`` if nothing is there, else to ``other_key``.
+
+    :param same_as: gives the key where the bytes of a digest lie already, if anywhere: then nothing is sent.
+    :param may_create: False to leave ``key`` alone.
+    """
+    from obstore.exceptions import AlreadyExistsError
+
+    size = path.stat().st_size
+    if size > SINGLE_REQUEST:
+        return _upload_large(store, path, other_key, same_as)
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    there = same_as(digest)
+    if there is not None:
+        return Sent(there, digest, len(data), is_new=False)
+    try:
+        if may_create:
+            try:
+                store.put(key, data, mode="create", use_multipart=False)
+                return Sent(key, digest, len(data))
+            except AlreadyExistsError:
+                pass
+        store.put(other_key, data, use_multipart=False)
+    except (ValueError, UnicodeError) as error:
+        raise CatalogError(
+            f"{path} cannot be stored: its name is not allowed in an object store ({error}); rename the file"
+        ) from error
+    return Sent(other_key, digest, len(data))
+
+
+def _upload_large(store: Any, path: Path, key: str, same_as: Callable[[str], str | None]) -> Sent:
+    import obstore
+
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb", buffering=0) as source:
+        # Only when a file of that name is recorded can its bytes be there: then one more read saves the upload.
+        if same_as("") is not None:
+            known = hashlib.file_digest(source, "sha256").hexdigest()
+            there = same_as(known)
+            if there is not None:
+                return Sent(there, known, path.stat().st_size, is_new=False)
+            source.seek(0)
+        with obstore.open_writer(store, key, buffer_size=SINGLE_REQUEST, max_concurrency=4) as writer:
+            while chunk := source.read(4 * CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+                writer.write(chunk)
+    return Sent(key, digest.hexdigest(), size)
+
+
+def download(store: Any, key: str, target: Path, digest: str, *, what: str) -> int:
+    """Fetch one object into ``target``, which appears whole and checked, or not at all.
+
+    :param what: names the object in errors.
+    :returns: bytes.
+    :raises CatalogEntryNotFoundError: when the object is gone.
+    :raises DigestMismatchError: when its bytes are not those recorded; the local file stays as it was.
+    """
+    import obstore
+
+    partial = target.with_name(f"{PARTIAL}{secrets.token_hex(8)}")
+    found = hashlib.sha256()
+    size = 0
+    try:
+        result = obstore.get(store, key)
+        with partial.open("xb", buffering=0) as file:
+            for chunk in result.stream(min_chunk_size=CHUNK):
+                view = memoryview(chunk)
+                found.update(view)
+                size += len(view)
+                while view:
+                    view = view[file.write(view) :]
+        if found.hexdigest() != digest:
+            raise DigestMismatchError(
+                f"{what} has sha256 {found.hexdigest()}, but {digest} was recorded when it was put: "
+                "somebody changed the object, or the transfer was damaged; the local file is left as it was"
+            )
+        os.replace(partial, target)
+    except FileNotFoundError as error:
+        if isinstance(error, CatalogError):
+            raise
+        raise CatalogEntryNotFoundError(
+            f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
+        ) from error
+    except IsADirectoryError as error:
+        raise CatalogError(f"{what} cannot be written: {target} is a folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
