@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
-from airflow_magnus.pipeline.values import check_timezone, check_values
+from airflow_magnus.pipeline.values import check_timezone, check_values, given
 
 CONNECTION_KEYS = ("catalog", "run_log", "secrets")
 AIRFLOW_KEYS: Mapping[str, str] = {
@@ -44,6 +44,7 @@ PRESETS = (
     "@midnight",
 )
 _OWN_CHECKS = ("dag_id", "schedule")
+_SCHEDULE_KEYS = ("assets", "cron", "timezone")
 _DAG_ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 _REFUSED = {
     "fail_fast": "fail_fast cannot be set: a failed step takes its on_failure, which fail_fast would skip; remove it",
@@ -55,7 +56,10 @@ _DEFAULT_ARGS_REFUSED = ("trigger_rule", "retries")
 
 
 def airflow_settings(section: Cursor) -> dict[str, Any]:
-    """Check the ``airflow`` section and give its settings as they stand in the file; null means not given."""
+    """Check the ``airflow`` section and give its settings as they stand in the file.
+
+    Null means not given, but ``schedule: null`` is kept: never by time.
+    """
     if section.value is None or section.as_mapping() is None:
         return {}
     section.check_keys({*AIRFLOW_KEYS, *_OWN_CHECKS}, refused=_REFUSED)
@@ -70,7 +74,8 @@ def airflow_settings(section: Cursor) -> dict[str, Any]:
                 f"{key} cannot be set for all tasks: next, on_failure and retry of the steps decide",
                 at_key=True,
             )
-    return {key: value for key, value in section.value.items() if value is not None or key == "schedule"}
+    unscheduled = {"schedule": None} if section.has("schedule") else {}
+    return unscheduled | given(section, AIRFLOW_KEYS)
 
 
 def connection_ids(section: Cursor) -> dict[str, str]:
@@ -92,9 +97,12 @@ def _check_schedule(entry: Cursor) -> None:
     if not isinstance(entry.value, dict):
         _check_cron(entry)
         return
-    entry.check_keys(("assets", "cron", "timezone"))
+    entry.check_keys(_SCHEDULE_KEYS)
     if entry.has("assets") == entry.has("cron"):
-        entry.fault("write either assets: [URI or name, …] or cron: TEXT with timezone: NAME", at_key=True)
+        if entry.has("cron") or all(entry.lacks(key, _SCHEDULE_KEYS) for key in ("assets", "cron")):
+            entry.fault(
+                "write either assets: [URI or name, …] or cron: TEXT with timezone: NAME", at_key=True
+            )
     elif entry.has("assets"):
         if entry.at("assets").as_texts() == ():
             entry.at("assets").fault("must name at least one asset")

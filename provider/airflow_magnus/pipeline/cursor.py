@@ -90,7 +90,8 @@ class Cursor:
     def as_text(self, *, empty: bool = False) -> str | None:
         """The value when it is text; ``empty`` allows text without a visible character."""
         if not isinstance(self.value, str):
-            hint = ": write it in quotes" if isinstance(self.value, int | float | datetime.date) else ""
+            is_scalar = isinstance(self.value, int | float | datetime.date)
+            hint = f': write it in quotes, "{self.document.source(self.keys)}"' if is_scalar else ""
             self.fault(f"must be text, not {described(self.value)}{hint}")
             return None
         if not empty and not self.value.strip():
@@ -134,9 +135,26 @@ class Cursor:
         texts = [self.at(index).as_text() for index in range(len(self.value))]
         return tuple(text for text in texts if text is not None) if None not in texts else None
 
-    def check_keys(self, known: Collection[str], *, refused: Mapping[str, str] | None = None) -> None:
-        """Refuse every key that is not ``known``, naming the nearest; ``refused`` says of some why, and what to do."""
+    def lacks(self, key: str, known: Collection[str]) -> bool:
+        """True when ``key`` is missing and no unknown key looks like a misspelling of it: that has its own fault."""
+        others = [other for other, _ in self.items() if other not in known]
+        return not self.has(key) and key not in [nearest(other, known, likeness=0.6) for other in others]
+
+    def check_keys(
+        self,
+        known: Collection[str],
+        *,
+        refused: Mapping[str, str] | None = None,
+        ignored: Collection[str] = (),
+    ) -> None:
+        """Refuse every key that is not ``known``, naming the nearest.
+
+        :param refused: keys of which a message says why they are refused, and what to do.
+        :param ignored: keys that are passed over, and not offered as allowed.
+        """
         for key, entry in self.items():
+            if key in ignored:
+                continue
             if refused and key in refused:
                 entry.fault(refused[key], at_key=True)
             elif key not in known:
@@ -168,7 +186,7 @@ def described(value: Any) -> str:
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
-        return f"the boolean {str(value).lower()} (so YAML reads yes, no, on, off, true and false without quotes)"
+        return f"the boolean {str(value).lower()}"
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, str):
@@ -181,11 +199,11 @@ def described(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """The one of ``known`` that is most like ``word``; "" when there is none."""
+def nearest(word: str, known: Collection[str], likeness: float = 0.0) -> str:
+    """The one of ``known`` that is most like ``word``; "" when none is as like as ``likeness``, from 0 to 1."""
     ordered = sorted(known)
     lowered = {name.lower(): name for name in reversed(ordered)}
-    found = difflib.get_close_matches(word.lower(), list(lowered), 1, cutoff=0.0)
+    found = difflib.get_close_matches(word.lower(), list(lowered), 1, cutoff=likeness)
     return lowered[found[0]] if found else ""
 
 

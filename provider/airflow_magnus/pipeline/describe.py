@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from airflow_magnus.pipeline.model import CompositeStep, Graph, Pipeline, Step, TaskStep
+from airflow_magnus.pipeline.model import MAP_PLACEHOLDER, CompositeStep, Graph, Pipeline, Step, TaskStep
 
 _INDENT = "  "
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9]")
@@ -53,7 +53,7 @@ def _what(step: Step) -> str:
     if isinstance(step, CompositeStep) and step.kind == "map":
         return f"map: {step.iterate_as} of {step.iterate_on}"
     if isinstance(step, CompositeStep) and step.dag_definition is not None:
-        return f"dag: {step.dag_definition}"
+        return f"dag: {step.dag_definition.name}"
     return step.kind
 
 
@@ -112,7 +112,7 @@ def _label(text: str) -> str:
 
 def _cells(graph: Graph, step: Step) -> list[str]:
     return [
-        _cell(step.internal_name),
+        _cell(step.internal_name.replace(MAP_PLACEHOLDER, "*")),
         step.kind,
         _code(one_line(step.command))
         if isinstance(step, TaskStep)

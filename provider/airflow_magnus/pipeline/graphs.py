@@ -35,6 +35,8 @@ from airflow_magnus.pipeline.step_settings import (
     executor_settings,
 )
 
+_ALL_STEP_KEYS = frozenset().union(*(grammar.known for grammar in STEPS.values()))
+
 
 class _Common(TypedDict):
     name: str
@@ -62,7 +64,7 @@ class GraphReader:
             return None
         section = top.at("dag")
         if not isinstance(section.value, dict):
-            (asked_by or top).fault(_no_dag(file, top, section))
+            (asked_by or (section if top.has("dag") else top)).fault(_no_dag(file, top, section))
             return None
         self._chain.append(file)
         graph = self.graph(section, internal_name)
@@ -94,13 +96,15 @@ class GraphReader:
     def _start(self, section: Cursor) -> str | None:
         if section.has("start_at"):
             return section.at("start_at").as_text()
-        section.fault("start_at is missing: name the step that runs first", at_key=True)
+        if section.lacks("start_at", GRAPH_KEYS):
+            section.fault("start_at is missing: name the step that runs first", at_key=True)
         return None
 
     def _entries(self, section: Cursor) -> list[tuple[str, Cursor]]:
         steps = section.at("steps")
         if not section.has("steps"):
-            section.fault("steps is missing: a mapping of names to steps", at_key=True)
+            if section.lacks("steps", GRAPH_KEYS):
+                section.fault("steps is missing: a mapping of names to steps", at_key=True)
         elif steps.as_mapping() == {}:
             steps.fault("there must be at least one step, one success node and one fail node")
         return list(steps.items())
@@ -191,13 +195,16 @@ def _no_dag(file: Path, top: Cursor, section: Cursor) -> str:
 
 def _kind(entry: Cursor) -> StepKind | None:
     if not entry.has("type"):
-        entry.fault(f"type is missing; allowed: {', '.join(STEP_KINDS)}", at_key=True)
+        if entry.lacks("type", _ALL_STEP_KEYS):
+            entry.fault(f"type is missing; allowed: {', '.join(STEP_KINDS)}", at_key=True)
+        else:
+            entry.check_keys(_ALL_STEP_KEYS)
         return None
     name = entry.at("type").as_text()
     kind = next((kind for kind in STEP_KINDS if kind == name), None)
     if kind is None and name is not None:
-        hint = f": {UNSUPPORTED_KINDS[name]}" if name in UNSUPPORTED_KINDS else ""
-        entry.at("type").fault(f"{unknown('type of step', name, STEP_KINDS)}{hint}")
+        why = f'unknown type of step "{name}": {UNSUPPORTED_KINDS[name]}' if name in UNSUPPORTED_KINDS else ""
+        entry.at("type").fault(why or unknown("type of step", name, STEP_KINDS))
     return kind
 
 
@@ -213,17 +220,18 @@ def _is_unset(entry: Cursor, link: str) -> bool:
 
 
 def _check_keys(entry: Cursor, kind: StepKind, grammar: StepGrammar) -> None:
-    elsewhere = set().union(*(other.known for other in STEPS.values()))
     for key, value in entry.items():
         if key in grammar.known:
             continue
-        if key in elsewhere:
+        if key in _ALL_STEP_KEYS:
             allowed = ", ".join(sorted(grammar.meaningful))
             value.fault(f'"{key}" has no place on a step of type {kind}; allowed: {allowed}', at_key=True)
         else:
             value.fault(unknown("key", key, grammar.meaningful), at_key=True)
     for key in sorted(grammar.required):
-        if not entry.has(key) and not (key == "command" and entry.at("command_type").value == "container"):
+        if entry.lacks(key, _ALL_STEP_KEYS) and not (
+            key == "command" and entry.at("command_type").value == "container"
+        ):
             entry.fault(f"{key} is missing: a step of type {kind} needs it", at_key=True)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from airflow_magnus.errors import Fault, PipelineError
+from airflow_magnus.errors import Fault, PipelineError, Position
 from airflow_magnus.pipeline.airflow_section import airflow_settings, connection_ids
 from airflow_magnus.pipeline.graphs import GraphReader
 from airflow_magnus.pipeline.hashing import dag_hash, texts_digest
 from airflow_magnus.pipeline.library import Library
-from airflow_magnus.pipeline.model import Pipeline
+from airflow_magnus.pipeline.model import Graph, Pipeline
 from airflow_magnus.pipeline.parameters import declared_parameters
 from airflow_magnus.pipeline.services import DEFAULTS_FILE, MISTAKES, SERVICE_KEYS, anchors, read_services
 
@@ -51,11 +51,11 @@ def check_pipeline(
 
 
 def _read(path: Path, library: Library) -> Pipeline | None:
-    graph = GraphReader(library).definition(path)
+    graph = _graph(path, library)
     top = library.open(path)
     if top is None:
         return None
-    top.check_keys({*_SECTIONS, *anchors(top)}, refused=_REFUSED)
+    top.check_keys(_SECTIONS, refused=_REFUSED, ignored=anchors(top))
     services = read_services(top)
     connections = connection_ids(top.at("connections"))
     parameters = declared_parameters(top.at("parameters"))
@@ -76,3 +76,13 @@ def _read(path: Path, library: Library) -> Pipeline | None:
         airflow=airflow,
         warnings=tuple(report.warnings),
     )
+
+
+def _graph(path: Path, library: Library) -> Graph | None:
+    try:
+        return GraphReader(library).definition(path)
+    except RecursionError:
+        library.report.add(
+            Fault(Position(path, 1, 1), "dag", "branches or sub-pipelines are nested too deeply")
+        )
+        return None

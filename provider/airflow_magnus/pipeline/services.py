@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_magnus.errors import PipelineError
@@ -12,7 +12,7 @@ from airflow_magnus.pipeline.extensions import extension_types
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.pipeline.service_types import REPLACED, SERVICE_TYPES, ServiceType
 from airflow_magnus.pipeline.text import read_document
-from airflow_magnus.pipeline.values import check_values
+from airflow_magnus.pipeline.values import check_values, given
 from airflow_magnus.pipeline.variables import substituted
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def _of_config(file: Path, variables: Mapping[str, str], report: Report) -> dict
     top = _opened(file, variables, report)
     if top is None:
         return {}
-    top.check_keys({*SERVICE_KEYS, *anchors(top)}, refused=MISTAKES)
+    top.check_keys(SERVICE_KEYS, refused=MISTAKES, ignored=anchors(top))
     return read_services(top)
 
 
@@ -76,7 +76,7 @@ def _of_defaults(file: Path, variables: Mapping[str, str], report: Report) -> di
     top = _opened(file, variables, report)
     if top is None:
         return {}
-    top.check_keys({"defaults", "extensions", *anchors(top)})
+    top.check_keys(("defaults", "extensions"), ignored=anchors(top))
     if top.has("extensions"):
         message = "extensions are not imported: packages add services by entry points; install the package, remove this"
         top.at("extensions").warn(message, at_key=True)
@@ -115,7 +115,8 @@ def _service(entry: Cursor, service: str) -> ServiceSettings | None:
         return None
     entry.check_keys(("type", "config"))
     if not entry.has("type"):
-        entry.fault(f"needs a type; allowed: {', '.join(SERVICE_TYPES[service])}", at_key=True)
+        if entry.lacks("type", ("type", "config")):
+            entry.fault(f"needs a type; allowed: {', '.join(SERVICE_TYPES[service])}", at_key=True)
         return None
     kind = entry.at("type").as_text()
     service_type = _service_type(entry.at("type"), service, kind) if kind is not None else None
@@ -125,15 +126,7 @@ def _service(entry: Cursor, service: str) -> ServiceSettings | None:
     if config.value is not None and (config.as_mapping() is None or not config.is_json()):
         return None
     _check_config(entry, service_type, f"{service} of type {kind}")
-    return ServiceSettings(kind, dict(_given(config, service_type)))
-
-
-def _given(config: Cursor, service_type: ServiceType) -> Iterator[tuple[str, object]]:
-    """Settings that are not null; flags that were written as text become booleans."""
-    kinds = service_type.keys or {}
-    for key, entry in config.items():
-        if entry.value is not None:
-            yield key, str(entry.value).lower() == "true" if kinds.get(key) == "flag" else entry.value
+    return ServiceSettings(kind, given(config, service_type.keys or {}))
 
 
 def _service_type(entry: Cursor, service: str, kind: str) -> ServiceType | None:
@@ -160,6 +153,6 @@ def _check_config(entry: Cursor, service_type: ServiceType, what: str) -> None:
     config.check_keys(service_type.keys)
     check_values(config, service_type.keys)
     for group in service_type.required:
-        if not any(config.at(key).value for key in group):
+        if all(not config.at(key).value and config.lacks(key, service_type.keys) for key in group):
             place = config if config.value is not None else entry
             place.fault(f"{what} needs {' or '.join(group)}", at_key=True)

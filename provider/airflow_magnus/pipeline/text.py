@@ -62,9 +62,11 @@ class Document:
         return Position(self.file, line, column)
 
     def source(self, keys: Keys) -> str | None:
-        """A scalar as it is written in the file."""
+        """A scalar as it is written in the file, without quotes; None for anything else."""
         place = self.place
         for key in keys:
+            if key not in place.children:
+                return None
             place = place.children[key][2]
         return place.source
 

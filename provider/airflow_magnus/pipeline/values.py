@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
@@ -21,6 +22,15 @@ def check_values(section: Cursor, kinds: Mapping[str, str], *, allow_null: bool 
     for key, entry in section.items():
         if key in kinds and not (allow_null and entry.value is None):
             KINDS[kinds[key]](entry)
+
+
+def given(section: Cursor, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Give the settings of a checked mapping that are not null; flags that are written as text become booleans."""
+    values = {key: entry.value for key, entry in section.items() if entry.value is not None}
+    return {
+        key: str(value).lower() == "true" if kinds.get(key) == "flag" else value
+        for key, value in values.items()
+    }
 
 
 def is_outside(path: str) -> bool:
