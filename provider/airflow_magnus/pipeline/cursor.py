@@ -6,7 +6,7 @@ import datetime
 import difflib
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Cursor:
             value = value[key]
         else:
             value = None
-        return replace(self, value=value, keys=(*self.keys, key))
+        return Cursor(self.document, self.report, value, (*self.keys, key))
 
     def has(self, key: str) -> bool:
         """True when this is a mapping with that key."""

@@ -97,8 +97,8 @@ def test_branches_have_internal_names_when_composites_are_nested(load) -> None:
         ),
         (f"a: {{{TASK}, next: nowhere}}", '4:61 dag.steps.a.next: there is no step "nowhere" in this graph'),
         (
-            f"a: {{{TASK}, next: success, on_failure: sucess}}",
-            'no step "sucess" in this graph; the nearest is "success"',
+            f"a: {{{TASK}, next: success, on_failure: suxess}}",
+            'no step "suxess" in this graph; the nearest is "success"',
         ),
         (f"a: {{{TASK}, next: a}}", "4:61 dag.steps.a.next: the steps go round in a circle: a → a;"),
         (
@@ -250,7 +250,7 @@ def test_consequences_are_not_reported_when_their_cause_is(faults) -> None:
     assert (
         len(
             faults(
-                f"dag: {{start_at: a, steps: {{a: {{{TASK}, next: s}}, s: {{type: sucess}}, fail: {{type: fail}}}}}}"
+                f"dag: {{start_at: a, steps: {{a: {{{TASK}, next: s}}, s: {{type: suxess}}, fail: {{type: fail}}}}}}"
             )
         )
         == 1
