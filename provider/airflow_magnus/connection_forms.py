@@ -133,7 +133,7 @@ def connection_types() -> list[dict[str, Any]]:
         ),
         "location": _text(
             "Dotenv file",
-            "Where the task runs; .env when empty, relative paths are relative to Airflow's home.",
+            "Where the task runs; .env when empty, relative paths are relative to AIRFLOW_HOME/magnus.",
         ),
         "secret_arn": _text(
             "Secret ARN", "AWS Secrets Manager: ARN or name of a secret that is a JSON object."

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
 from airflow_magnus.errors import MagnusError
-from airflow_magnus.hooks.sessions import AwsAccess, aws_access
+from airflow_magnus.hooks.connections import AwsAccess, aws_access
 from airflow_magnus.hooks.settings import (
     AirflowConnection,
     ServiceKind,

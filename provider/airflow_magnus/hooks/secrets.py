@@ -16,7 +16,7 @@ from airflow_magnus.stores.secrets import SecretsStore, open_secrets
 class SecretsHook(ServiceHook):
     """A connection of type ``magnus_secrets``: a dotenv file, the environment, or AWS Secrets Manager.
 
-    :param folder: what a relative ``location`` is relative to; by default Airflow's home.
+    :param folder: what a relative ``location`` is relative to; by default ``AIRFLOW_HOME/magnus``.
     """
 
     conn_name_attr = "secrets_conn_id"
@@ -31,7 +31,8 @@ class SecretsHook(ServiceHook):
 
     def get_conn(self) -> SecretsStore:
         """Open the secrets store; each value is masked in Airflow's logs before it is handed out."""
-        folder = self._folder or Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+        home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+        folder = self._folder or home / "magnus"
         return MaskedSecrets(open_secrets(self.get_settings(), folder=folder, session=self.get_session()))
 
     def _try(self) -> str:

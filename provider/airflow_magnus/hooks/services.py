@@ -105,7 +105,7 @@ def _chosen(sources: ServiceSources, name: str) -> _Chosen:
     folder = sources.folder or default_folder()
     settings = sources.settings.get(name)
     if settings is not None:
-        return _Chosen(settings, folder, _session_of(settings))
+        return _with_aws_connection(settings, folder)
     if not sources.uses_airflow:
         return _Chosen(DEFAULTS[name], folder)
     conn_id = sources.connections.get(name)
@@ -161,14 +161,26 @@ def default_folder() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "magnus"
 
 
-def _session_of(settings: ServiceSettings) -> boto3.Session | None:
-    """The session of an Airflow connection that a file names by ``aws_conn_id``."""
-    aws_conn_id = settings.config.get("aws_conn_id")
-    if not aws_conn_id:
-        return None
-    from airflow_magnus.hooks.connections import session_of_aws_connection
+@dataclass(frozen=True)
+class _FileConnection:
+    """Settings of a file in the shape of a connection, for :func:`aws_access`."""
 
-    return session_of_aws_connection(str(aws_conn_id), settings.config)
+    extra_dejson: dict[str, Any]
+    conn_id: str = "of the pipeline file"
+    login: str | None = None
+    password: str | None = None
+
+
+def _with_aws_connection(settings: ServiceSettings, folder: Path) -> _Chosen:
+    """Settings of a file that may name an Airflow connection by ``aws_conn_id``."""
+    if not settings.config.get("aws_conn_id"):
+        return _Chosen(settings, folder)
+    from airflow_magnus.hooks.sessions import aws_access
+
+    service = "secretsmanager" if settings.type == "aws-secrets-manager" else "s3"
+    access = aws_access(_FileConnection(dict(settings.config)), service)
+    config = {**access.extra_config, **settings.config}
+    return _Chosen(ServiceSettings(settings.type, config), folder, access.session)
 
 
 def _shown(chosen: _Chosen) -> dict[str, Any]:

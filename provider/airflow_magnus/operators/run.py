@@ -36,7 +36,7 @@ def header_of(settings: RunSettings, services: OpenServices, context: Any) -> Ru
     if reserved.get("run_id"):
         header = services.run_log.header(str(reserved["run_id"]))
     else:
-        header = services.run_log.claim_for(_wanted(settings, services, context, reserved))
+        header = services.run_log.claim_for(_wanted(settings, services, context, reserved), services.conditional_writes)
     services.heed(header)
     return header
 

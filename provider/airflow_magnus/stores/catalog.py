@@ -17,6 +17,7 @@ from typing import Any
 from airflow_magnus.errors import CatalogError
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.globs import files_below, matches
+from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.transfers import Sent, download, in_parallel, upload
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,20 @@ class CatalogStore:
     """The catalog over one obstore store.
 
     :param location: as configured; recorded with every entry.
-    :param is_conditional: False where the store ignores create-only writes: then a put lists what is there first.
+    :param is_known: False for a server that may ignore create-only writes: one of S3's kind that is not AWS.
+
+    Where ``is_conditional`` is set to False, a put lists what is there first.
     """
 
-    def __init__(self, store: Any, location: str, *, is_conditional: bool = True) -> None:
+    def __init__(self, store: Any, location: str, *, is_known: bool = True) -> None:
         self._store = store
         self.location = location
-        self.is_conditional = is_conditional
+        self.is_conditional = True
+        self._is_known = is_known
+
+    def find_out_conditional(self) -> bool:
+        """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
+        return self._is_known or probe(self._store, self.location).is_conditional
 
     def put(
         self,
@@ -201,6 +209,10 @@ class DoNothingCatalog:
 
     location = ""
     is_conditional = True
+
+    def find_out_conditional(self) -> bool:
+        """There is nothing to find out."""
+        return True
 
     def put(self, run_id: str, folder: Path, patterns: Sequence[str], **_: Any) -> Moved:
         """Store nothing."""

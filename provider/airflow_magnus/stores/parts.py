@@ -40,13 +40,22 @@ class PartStore(Protocol):
 class ObjectParts:
     """Parts as objects of an obstore store (S3, a folder, memory).
 
-    :param is_conditional: False where the store ignores create-only writes: then a create looks first and reads back.
+    :param is_known: False for a server that may ignore create-only writes: one of S3's kind that is not AWS.
+
+    Where ``is_conditional`` is set to False, a create looks first and reads back.
     """
 
-    def __init__(self, store: Any, location: str, *, is_conditional: bool = True) -> None:
+    def __init__(self, store: Any, location: str, *, is_known: bool = True) -> None:
         self._store = store
         self.location = location
-        self.is_conditional = is_conditional
+        self.is_conditional = True
+        self._is_known = is_known
+
+    def find_out_conditional(self) -> bool:
+        """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
+        from airflow_magnus.stores.objects import probe
+
+        return self._is_known or probe(self._store, self.location).is_conditional
 
     def create(self, key: str, text: str) -> bool:
         import obstore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +89,12 @@ class RunLogStore:
             )
         return RunHeader.model_validate_json(next(iter(found.values())))
 
-    def claim_for(self, header: RunHeader) -> RunHeader:
+    def claim_for(self, header: RunHeader, find_out: Callable[[], dict[str, bool]]) -> RunHeader:
         """The header of an Airflow run: the one it claimed before, or a new claim of the next free id.
 
         Runs of one Airflow id (deleted and made again, another deployment) get ``.2``, ``.3`` …
+
+        :param find_out: asked before a new claim: which stores honour create-only writes.
         """
         wanted, mine = header.run_id, None
         for number in range(1, _MOST_RUNS_OF_ONE_NAME):
@@ -102,7 +104,9 @@ class RunLogStore:
             except RunNotFoundError:
                 if mine is not None:
                     return mine
-                candidate = header.model_copy(update={"run_id": run_id})
+                candidate = header.model_copy(
+                    update={"run_id": run_id, "conditional_writes": find_out()}
+                )
                 try:
                     self.claim(candidate)
                 except RunIdTakenError:

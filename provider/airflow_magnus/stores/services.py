@@ -35,13 +35,11 @@ def open_run_log(
     folder: Path,
     session: boto3.Session | None = None,
     secrets: SecretsStore | None = None,
-    is_conditional: bool = True,
 ) -> RunLogStore:
     """The run-log store of ``settings``.
 
     :param folder: what relative paths of the configuration are relative to.
     :param secrets: fills ``${name}`` in a database's connection string.
-    :param is_conditional: False for an S3 store that is known to ignore create-only writes.
     """
     config = settings.config
     kind = settings.type
@@ -52,8 +50,8 @@ def open_run_log(
     if kind in ("s3", "chunked-s3"):
         url = s3_url(config)
         if url.startswith("s3://"):
-            store = _s3_store(url, config, session)
-            return RunLogStore(ObjectParts(store, url, is_conditional=is_conditional))
+            store, is_known = _s3_store(url, config, session)
+            return RunLogStore(ObjectParts(store, url, is_known=is_known))
         return RunLogStore(_folder_parts(_below(folder, url.removeprefix("file://"))))
     if kind == "db":
         return RunLogStore(DatabaseParts(_filled(str(config["connection_string"]), secrets)))
@@ -65,7 +63,6 @@ def open_catalog(
     *,
     folder: Path,
     session: boto3.Session | None = None,
-    is_conditional: bool = True,
 ) -> CatalogStore | DoNothingCatalog:
     """The catalog of ``settings``; parameters as of :func:`open_run_log`."""
     from airflow_magnus.stores.objects import open_object_store
@@ -81,7 +78,8 @@ def open_catalog(
         url = s3_url(config)
         if not url.startswith("s3://"):
             return CatalogStore(open_object_store(str(_below(folder, url.removeprefix("file://")))), url)
-        return CatalogStore(_s3_store(url, config, session), url, is_conditional=is_conditional)
+        store, is_known = _s3_store(url, config, session)
+        return CatalogStore(store, url, is_known=is_known)
     opened = _third_party("airflow_magnus.catalogs", settings.type)(settings, folder=folder, session=session)
     return CatalogStore(opened, str(config.get("url", settings.type)))
 
@@ -99,11 +97,14 @@ def s3_url(config: Mapping[str, Any]) -> str:
     return f"s3://{config['s3_bucket']}" + (f"/{prefix}" if prefix else "")
 
 
-def _s3_store(url: str, config: Mapping[str, Any], session: boto3.Session | None) -> Any:
-    from airflow_magnus.stores.aws import AwsOptions
-    from airflow_magnus.stores.objects import open_object_store
+def _s3_store(url: str, config: Mapping[str, Any], session: boto3.Session | None) -> tuple[Any, bool]:
+    """The store, and whether it is AWS's own, which is known to honour create-only writes."""
+    from airflow_magnus.stores.aws import AwsOptions, boto3_session
+    from airflow_magnus.stores.objects import open_object_store, s3_endpoint
 
-    return open_object_store(url, AwsOptions.from_config(config), session=session)
+    options = AwsOptions.from_config(config)
+    session = session or boto3_session(options)
+    return open_object_store(url, options, session=session), not s3_endpoint(options, session)
 
 
 def _folder_parts(path: Path) -> ObjectParts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.hooks.settings import AirflowConnection, aws_options
-from airflow_magnus.stores.aws import boto3_session
+from airflow_magnus.stores.aws import AwsOptions, boto3_session
 
 if TYPE_CHECKING:
     import boto3
@@ -37,18 +37,32 @@ def aws_access(conn: AirflowConnection, service: str) -> AwsAccess:
             f"connection {conn.conn_id!r} has both aws_conn_id {aws_conn_id!r} and keys of its own"
             " (login, password): remove one of the two"
         )
-    hook = _aws_hook(conn, aws_conn_id, service)
-    config = {
+    return access_of_aws_connection(aws_conn_id, conn.extra_dejson, service)
+
+
+def access_of_aws_connection(aws_conn_id: str, config: Mapping[str, Any], service: str = "s3") -> AwsAccess:
+    """Sign in with an Airflow connection of type ``aws``, and assume the role that ``config`` names, if any.
+
+    :param config: of a service; its region wins over the connection's.
+    :raises ConfigurationError: when there is no such connection.
+    """
+    hook = _aws_hook(aws_conn_id, str(config.get("region") or "") or None, service)
+    found = {
         "endpoint_url": hook.conn_config.get_service_endpoint_url(service),
         "verify": hook.verify,
         "addressing_style": _addressing_style(hook),
         "region": hook.region_name,
     }
-    session = boto3_session(options, base=hook.get_session())
-    return AwsAccess(session, {key: value for key, value in config.items() if value is not None})
+    session = boto3_session(AwsOptions.from_config(config), base=hook.get_session())
+    return AwsAccess(session, {key: value for key, value in found.items() if value is not None})
 
 
-def _aws_hook(conn: AirflowConnection, aws_conn_id: str, service: str) -> Any:
+def session_of_aws_connection(aws_conn_id: str, config: Mapping[str, Any]) -> boto3.Session:
+    """Give the session alone; the endpoint of the ``aws`` connection is in :func:`access_of_aws_connection`."""
+    return access_of_aws_connection(aws_conn_id, config).session
+
+
+def _aws_hook(aws_conn_id: str, region: str | None, service: str) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
@@ -56,10 +70,9 @@ def _aws_hook(conn: AirflowConnection, aws_conn_id: str, service: str) -> Any:
         BaseHook.get_connection(aws_conn_id)  # AwsBaseHook itself would take other credentials in silence
     except AirflowNotFoundException as error:
         raise ConfigurationError(
-            f"connection {conn.conn_id!r}: aws_conn_id names {aws_conn_id!r}, which is not defined;"
-            " make that connection, of type Amazon Web Services, or correct the id"
+            f"aws_conn_id names the connection {aws_conn_id!r}, which is not defined;"
+            " make it, of type Amazon Web Services, or correct the id"
         ) from error
-    region = str(conn.extra_dejson.get("region") or "") or None
     return AwsBaseHook(aws_conn_id=aws_conn_id, client_type=service, region_name=region)
 
 

@@ -1,0 +1,1 @@
+"""The factory: folders of pipeline files → pipelines → Airflow DAGs."""

@@ -1,0 +1,197 @@
+"""Run a pipeline in this process, through Airflow's own ``dag.test``, on a private metadata database.
+
+Importing this module must not import Airflow: its environment is set first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_magnus.errors import MagnusError
+from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
+from airflow_magnus.runlog.records import RunHeader, RunLog
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import DAG
+
+    from airflow_magnus.hooks.services import OpenServices, ServiceSources
+
+_DAG_FILE = """\
+# An Airflow DAG file: dag.test wants the DAG to be in a bundle.
+from airflow_magnus.dags.embedded import current_dag
+
+dag = current_dag()
+"""
+_DAG_ID = "magnus-execute"
+_current: DAG | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One call of ``magnus execute``, all of it checked.
+
+    :param services: of all files; services that no file names have the command line's defaults.
+    :param folder: the current folder, where the steps work and relative paths begin.
+    :param is_isolated: let each step work in a private copy of ``folder``, as on a worker.
+    """
+
+    pipeline: Pipeline
+    services: Mapping[str, ServiceSettings]
+    parameters: Mapping[str, Any]
+    folder: Path
+    run_id: str | None = None
+    tag: str | None = None
+    is_isolated: bool = False
+    log_level: str = "WARNING"
+    airflow: Mapping[str, str] = field(default_factory=dict)
+
+
+def execute(execution: Execution) -> RunLog:
+    """Run a pipeline to its end.
+
+    :returns: the run log; its status is SUCCESS or FAIL.
+    :raises RunIdTakenError: when the run id that was asked for is taken.
+    """
+    with _airflow_home(execution.log_level):
+        from airflow_magnus.hooks.services import ServiceSources, open_services
+        from airflow_magnus.operators.run import RESERVED
+
+        sources = ServiceSources(execution.services, {}, execution.folder, uses_airflow=False)
+        services = open_services(sources)
+        dag = _dag(execution, sources)
+        header = _claimed(execution, services)
+        dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
+        return services.run_log.read(header.run_id)
+
+
+def current_dag() -> DAG:
+    """The DAG that this process runs."""
+    if _current is None:
+        raise MagnusError("this DAG file belongs to a `magnus execute` and means nothing by itself")
+    return _current
+
+
+def _dag(execution: Execution, sources: ServiceSources) -> DAG:
+    """The pipeline as the DAG of this process."""
+    global _current
+    from airflow_magnus.dags.builder import dag_of, run_settings
+    from airflow_magnus.dags.routing import Plan
+    from airflow_magnus.operators.workspace import WorkspaceSettings
+
+    workspace = WorkspaceSettings(source=execution.folder, is_private=execution.is_isolated)
+    plan = Plan(sources, workspace, run_settings(execution.pipeline))
+    _current = dag_of(
+        execution.pipeline, plan, dag_id=_DAG_ID, params={}, schedule=None, start_date=None, end_date=None
+    )
+    return _current
+
+
+def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
+    """Take a run id, before anything runs."""
+    from airflow_magnus.errors import RunIdTakenError
+
+    header = RunHeader(
+        run_id=execution.run_id or "",
+        token=secrets.token_hex(16),
+        dag_hash=execution.pipeline.dag_hash,
+        pipeline=execution.pipeline.name,
+        tag=execution.tag,
+        parameters=dict(execution.parameters),
+        run_config=services.run_config,
+        definition=dict(execution.pipeline.definition),
+        conditional_writes=services.conditional_writes(),
+    )
+    services.heed(header)
+    if execution.run_id is not None:
+        services.run_log.claim(header)
+        return header
+    while True:
+        candidate = header.model_copy(update={"run_id": _new_run_id()})
+        try:
+            services.run_log.claim(candidate)
+        except RunIdTakenError:
+            continue
+        return candidate
+
+
+def _new_run_id() -> str:
+    """A sortable time stamp that no other run has: local time, to the microsecond."""
+    import pendulum
+
+    return pendulum.now().strftime("%Y%m%d%H%M%S%f")
+
+
+@contextmanager
+def _airflow_home(log_level: str) -> Iterator[Path]:
+    """A throw-away AIRFLOW_HOME with a copy of the migrated database; Airflow is imported inside."""
+    if "airflow" in sys.modules:
+        raise MagnusError("Airflow is imported already: run `magnus execute` in a process of its own")
+    template = _migrated_database()
+    with tempfile.TemporaryDirectory(prefix="magnus-airflow-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        shutil.copyfile(template, home / "airflow.db")
+        (home / "dags").mkdir()
+        (home / "dags" / "pipeline.py").write_text(_DAG_FILE)
+        _set_environment(home, log_level)
+        yield home
+
+
+def _set_environment(home: Path, log_level: str) -> None:
+    """Point Airflow at ``home``; of the caller's own settings only secrets backends and connections stay."""
+    for variable in list(os.environ):
+        if variable.startswith("AIRFLOW__") and not variable.startswith("AIRFLOW__SECRETS__"):
+            del os.environ[variable]
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": log_level,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def _migrated_database() -> Path:
+    """A metadata database that is made once for each version of Airflow, whoever asks first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "airflow-provider-magnus"
+    cache.mkdir(parents=True, exist_ok=True)
+    database = cache / f"metadata-{version('apache-airflow-core')}.db"
+    with (cache / f"{database.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            _make_database(database)
+    return database
+
+
+def _make_database(database: Path) -> None:
+    print("preparing Airflow's metadata database (once for each version of Airflow) …", file=sys.stderr)  # noqa: T201
+    with tempfile.TemporaryDirectory(prefix="magnus-airflow-", dir=database.parent) as name:
+        home = Path(name)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+        environment |= {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "from airflow.utils.db import initdb; initdb()"],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise MagnusError(f"Airflow's metadata database could not be made:\n{done.stderr[-4000:]}")
+        os.replace(home / "airflow.db", database)

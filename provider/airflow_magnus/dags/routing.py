@@ -1,0 +1,123 @@
+"""A graph as tasks and edges.
+
+Every step waits with ``one_success``; a failure edge is a gate of its own; ``success`` and ``fail`` are the only leaves,
+and they decide the colour of the DAG run. Steps that nothing reaches get no task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_magnus.dags.kinds import doc_of, make_task
+from airflow_magnus.dags.settings import task_arguments
+from airflow_magnus.errors import Fault, PipelineError
+from airflow_magnus.hooks.services import ServiceSources
+from airflow_magnus.operators.gate import FailureGate
+from airflow_magnus.operators.place import place_in_graph
+from airflow_magnus.operators.run import RunSettings
+from airflow_magnus.operators.step import StepSettings
+from airflow_magnus.operators.terminal import FailNode, SuccessNode
+from airflow_magnus.operators.workspace import WorkspaceSettings
+from airflow_magnus.pipeline.identifiers import task_id_of
+from airflow_magnus.pipeline.model import CompositeStep, Graph, Step
+
+_TERMINAL_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the tasks of one pipeline have in common."""
+
+    services: ServiceSources
+    workspace: WorkspaceSettings
+    run: RunSettings
+
+
+def add_graph(graph: Graph, plan: Plan) -> dict[str, Any]:
+    """Make the tasks of a graph in the DAG or group that is being built.
+
+    :returns: step name → its task.
+    :raises PipelineError: when this installation cannot run a step.
+    """
+    tasks = {step.name: _task(graph, step, plan) for step in graph.reachable if not step.is_terminal}
+    tasks |= _terminals(graph, plan, tasks)
+    for step in graph.reachable:
+        if not step.is_terminal:
+            _connect(graph, step, tasks)
+    fail = tasks[graph.fail.name]
+    for name, task in tasks.items():
+        if name != graph.fail.name:
+            task.set_downstream(fail) if fail.task_id not in task.downstream_task_ids else None
+    return tasks
+
+
+def _task(graph: Graph, step: Step, plan: Plan) -> Any:
+    if isinstance(step, CompositeStep):
+        message = f"steps of type {step.kind} cannot be run yet: write its steps in this graph"
+        raise PipelineError([Fault(step.position, f"dag.steps.{step.internal_name}", message)])
+    is_start = step.name == graph.start_at
+    return make_task(
+        step,
+        task_id=task_id_of(step.name),
+        task_display_name=step.name,
+        doc_md=doc_of(step),
+        trigger_rule="all_success" if is_start else "one_success",
+        do_xcom_push=False,
+        step=StepSettings(
+            name=step.name,
+            get=step.catalog.get,
+            put=step.catalog.put,
+            compute_data_folder=step.catalog.compute_data_folder,
+            services=plan.services,
+            workspace=plan.workspace,
+            place=place_in_graph(graph, step),
+            run=plan.run,
+        ),
+        **task_arguments(step.executor_config.get("airflow", {}), step.attempts),
+    )
+
+
+def _terminals(graph: Graph, plan: Plan, tasks: dict[str, Any]) -> dict[str, Any]:
+    steps = {
+        task.task_id: place_in_graph(graph, graph.steps[name]).identity for name, task in tasks.items()
+    }
+    common = {"steps": steps, "services": plan.services, "run": plan.run, "retries": _TERMINAL_RETRIES}
+    made: dict[str, Any] = {}
+    for node in graph.reachable:
+        if not node.is_terminal:
+            continue
+        arguments = {
+            "task_id": task_id_of(node.name),
+            "task_display_name": node.name,
+            "place": place_in_graph(graph, node),
+            **common,
+        }
+        if node.kind == "success":
+            made[node.name] = SuccessNode(trigger_rule="one_success", **arguments)
+        else:
+            success = made.get(graph.success.name)
+            made[node.name] = FailNode(
+                trigger_rule="all_done", success_task_id=success.task_id if success else "", **arguments
+            )
+    return made
+
+
+def _connect(graph: Graph, step: Step, tasks: dict[str, Any]) -> None:
+    task = tasks[step.name]
+    if step.next != graph.fail.name:
+        task.set_downstream(tasks[step.next])
+    handler = graph.after_failure(step)
+    if handler.kind != "fail":
+        gate = FailureGate(
+            task_id=f"{task_id_of(step.name)}--on_failure",
+            task_display_name=f"{step.name} failed",
+            step_task_id=task.task_id,
+        )
+        task.set_downstream(gate)
+        gate.set_downstream(tasks[handler.name])
+
+
+def with_scope(run: RunSettings, scope: str) -> RunSettings:
+    """The run of a pipeline that shares its DAG with other tasks."""
+    return replace(run, scope=scope)

@@ -1,0 +1,114 @@
+"""The ``airflow`` section of a pipeline file and its parameters, as arguments of a DAG."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import Param
+
+from airflow_magnus.pipeline.describe import as_markdown
+from airflow_magnus.pipeline.durations import parse_duration
+from airflow_magnus.pipeline.model import Parameter, Pipeline
+
+_AS_THEY_ARE = (
+    "catchup",
+    "max_active_runs",
+    "max_active_tasks",
+    "max_consecutive_failed_dag_runs",
+    "dag_display_name",
+    "is_paused_upon_creation",
+    "access_control",
+    "owner_links",
+)
+TAG = "magnus"
+"""Every DAG that is made of a pipeline file has this tag."""
+
+
+def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
+    """Keyword arguments of the DAG of a pipeline, without its id."""
+    given = pipeline.airflow
+    arguments: dict[str, Any] = {key: given[key] for key in _AS_THEY_ARE if key in given}
+    zone = given.get("timezone")
+    for key in ("start_date", "end_date"):
+        if key in given:
+            arguments[key] = _moment(given[key], zone)
+    if "dagrun_timeout" in given:
+        arguments["dagrun_timeout"] = parse_duration(given["dagrun_timeout"])
+    default_args = dict(given.get("default_args") or {})
+    if "owner" in given:
+        default_args["owner"] = given["owner"]
+    return {
+        "schedule": _schedule(given.get("schedule"), zone),
+        "catchup": False,
+        "tags": sorted({TAG, *given.get("tags", ())}),
+        "description": given.get("description") or pipeline.graph.description or None,
+        **({"dag_display_name": pipeline.graph.name} if pipeline.graph.name else {}),
+        "doc_md": given.get("doc_md") or as_markdown(pipeline),
+        "default_args": default_args,
+        "params": {name: _param(parameter) for name, parameter in pipeline.parameters.items()},
+        **arguments,
+    }
+
+
+def _moment(value: Any, zone: str | None) -> datetime.datetime:
+    """A date or time of the file; without a zone of its own it is in the file's ``timezone``, else UTC."""
+    if isinstance(value, datetime.datetime):
+        return value if value.tzinfo else value.replace(tzinfo=pendulum.timezone(zone or "UTC"))
+    text = value.isoformat() if isinstance(value, datetime.date) else str(value)
+    parsed = pendulum.parse(text, tz=zone or "UTC")
+    assert isinstance(parsed, datetime.datetime)
+    return parsed
+
+
+def _schedule(value: Any, zone: str | None) -> Any:
+    if not isinstance(value, Mapping):
+        if value and zone and not str(value).startswith("@"):
+            return _cron(str(value), zone)
+        return value
+    if "assets" in value:
+        from airflow.sdk import Asset
+
+        return [Asset(uri) if "://" in uri else Asset(name=uri) for uri in value["assets"]]
+    return _cron(value["cron"], value.get("timezone") or zone or "UTC")
+
+
+def _cron(text: str, zone: str) -> Any:
+    from airflow.sdk import CronDataIntervalTimetable
+
+    return CronDataIntervalTimetable(text, timezone=zone)
+
+
+_TYPES: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+    (dict, "object"),
+)
+
+
+def _param(parameter: Parameter) -> Param:
+    """An Airflow Param, so that the trigger form asks for a value of the right type."""
+    schema = dict(parameter.schema)
+    if not schema and parameter.default is not None:
+        kind = next((name for type_, name in _TYPES if isinstance(parameter.default, type_)), None)
+        schema = {"type": kind} if kind else {}
+    description = schema.pop("description", None)
+    schema.pop("default", None)
+    if parameter.has_default:
+        return Param(parameter.default, description=description, **schema)
+    return Param(description=description, **schema)
+
+
+def task_arguments(settings: Mapping[str, Any], attempts: int) -> dict[str, Any]:
+    """Keyword arguments of one task, from ``executor_config.airflow`` and ``retry`` of its step."""
+    arguments = dict(settings)
+    for key in ("retry_delay", "execution_timeout", "max_retry_delay"):
+        if key in arguments:
+            arguments[key] = parse_duration(arguments[key])
+    arguments.setdefault("retry_delay", datetime.timedelta(0))
+    return {"retries": attempts - 1, **arguments}
