@@ -14,7 +14,7 @@ from airflow_magnus.stores.secrets import DotenvSecrets
 log = logging.getLogger(__name__)
 
 
-class DotenvSecretsBackend(BaseSecretsBackend):  # type: ignore[misc]
+class DotenvSecretsBackend(BaseSecretsBackend):
     """A secrets backend over a dotenv file, with the names that Airflow reads from the environment.
 
     ``[secrets] backend = airflow_magnus.secrets_backend.DotenvSecretsBackend``, and as ``backend_kwargs``:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ServiceHook(BaseHook):  # type: ignore[misc]
+class ServiceHook(BaseHook):
     """A connection that stands for one service. Nothing is read before it is asked for."""
 
     kind: ClassVar[ServiceKind]

@@ -134,7 +134,8 @@ class CredentialProvider:
             "access_key_id": keys.access_key,
             "secret_access_key": keys.secret_key,
             "token": keys.token,
-            "expires_at": expiry or datetime.now(UTC) + STATIC_CREDENTIALS_TTL,
+            # obstore takes no other zone than this very object
+            "expires_at": expiry.astimezone(UTC) if expiry else datetime.now(UTC) + STATIC_CREDENTIALS_TTL,
         }
 
 
