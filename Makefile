@@ -83,7 +83,8 @@ $(VENV)/bin/python:
 	echo "$$found cannot make environments: install its venv module (on Debian: apt-get install python3-venv)." >&2; exit 1
 
 $(READY): $(VENV)/bin/python pyproject.toml constraints.txt
-	@[ -x "$(BIN)/uv" ] || "$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@[ -x "$(BIN)/uv" ] || { "$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(BIN)/python" -m ensurepip >/dev/null; \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; }
 	@echo "installing into $(VENV) the versions that constraints.txt names"
 	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" -c constraints.txt -b constraints.txt \
 		-e '.[notebook,database]' $(GROUPS_)
