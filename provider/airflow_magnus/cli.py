@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(given)
     if rest and options.command != "execute":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    run: Callable[[argparse.Namespace, list[str]], int] = options.run
+    run: Callable[[argparse.Namespace, list[str]], int] = options.handler
     try:
         return run(options, rest)
     except PipelineError as error:
@@ -46,12 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="name every fault of pipeline files", allow_abbrev=False)
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
     _add_var_file(validate)
-    validate.set_defaults(run=_validate)
+    validate.set_defaults(handler=_validate)
     show = commands.add_parser("show", help="the graph of a pipeline, as text or Mermaid", allow_abbrev=False)
     show.add_argument("file", type=Path, metavar="FILE")
     show.add_argument("--format", choices=("text", "mermaid"), help="default: both")
     _add_var_file(show)
-    show.set_defaults(run=_show)
+    show.set_defaults(handler=_show)
     _add_runlog(commands.add_parser("runlog", help="look at the runs there were", allow_abbrev=False))
     _add_dags(commands.add_parser("dags", help="DAG files for pipelines", allow_abbrev=False))
     return parser
@@ -66,20 +66,25 @@ def _add_execute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-id", metavar="ID", help="default: made from the time")
     parser.add_argument("--tag", metavar="TEXT", help="kept in the run log")
     parser.add_argument("--use-cached", metavar="RUN", help="skip what succeeded in that earlier run")
-    parser.add_argument("--isolate", action="store_true", help="run each step in a folder of its own, as a worker does")
     parser.add_argument(
-        "--log-level", default="WARNING", type=str.upper, choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        "--isolate", action="store_true", help="run each step in a folder of its own, as a worker does"
     )
-    parser.set_defaults(run=_execute)
+    parser.add_argument(
+        "--log-level",
+        default="WARNING",
+        type=str.upper,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    )
+    parser.set_defaults(handler=_execute)
 
 
 def _add_runlog(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="runlog_command", required=True, metavar="COMMAND")
     show = commands.add_parser("show", help="print the run log of a run", allow_abbrev=False)
     show.add_argument("run", metavar="RUN", help="run id, or an Airflow run id")
-    show.set_defaults(run=_runlog_show)
+    show.set_defaults(handler=_runlog_show)
     listing = commands.add_parser("list", help="one line a run, newest last", allow_abbrev=False)
-    listing.set_defaults(run=_runlog_list)
+    listing.set_defaults(handler=_runlog_list)
     for command in (show, listing):
         _add_config_file(command)
         command.add_argument("--conn-id", metavar="ID", help="read from this Airflow connection")
@@ -90,15 +95,19 @@ def _add_dags(parser: argparse.ArgumentParser) -> None:
     sync = commands.add_parser("sync", help="write one DAG file for each pipeline file", allow_abbrev=False)
     sync.add_argument("pipelines", type=Path, metavar="PIPELINES", help="folder of pipeline files")
     sync.add_argument("dags", type=Path, metavar="DAGS", help="folder that Airflow reads")
-    sync.set_defaults(run=_dags_sync)
+    sync.set_defaults(handler=_dags_sync)
 
 
 def _add_config_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config-file", type=Path, metavar="FILE", help="services; wins over all other files")
+    parser.add_argument(
+        "-c", "--config-file", type=Path, metavar="FILE", help="services; wins over all other files"
+    )
 
 
 def _add_var_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-v", "--var-file", type=Path, metavar="FILE", help="YAML: variables for $name and ${name}")
+    parser.add_argument(
+        "-v", "--var-file", type=Path, metavar="FILE", help="YAML: variables for $name and ${name}"
+    )
 
 
 def _execute(options: argparse.Namespace, rest: list[str]) -> int:
@@ -121,10 +130,11 @@ def _execute(options: argparse.Namespace, rest: list[str]) -> int:
         folder=folder,
         run_id=options.run_id,
         tag=options.tag,
+        use_cached=options.use_cached,
         is_isolated=options.isolate,
         log_level=options.log_level,
     )
-    with _only_ours() as output:
+    with _OnlyOurs() as output:
         log = execute(execution)
         output.write(log.to_json() + "\n")
     return 0 if log.status == "SUCCESS" else 1
@@ -149,7 +159,7 @@ def _parameters(rest: Sequence[str]) -> dict[str, str]:
     return found
 
 
-class _only_ours:
+class _OnlyOurs:
     """Standard output for the result alone: whatever else this process or its children print goes to standard error."""
 
     def __enter__(self) -> TextIO:

@@ -111,4 +111,6 @@ class MissingExtraError(TerminalError, ImportError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency: pip install 'airflow-provider-magnus[{extra}]'")
+        super().__init__(
+            f"{what} needs an optional dependency: pip install 'airflow-provider-magnus[{extra}]'"
+        )

@@ -60,7 +60,7 @@ def dag_of(pipeline: Pipeline, plan: Plan, *, dag_id: str | None = None, **dag_k
     return dag
 
 
-class PipelineTaskGroup(TaskGroup):  # type: ignore[misc]
+class PipelineTaskGroup(TaskGroup):
     """A pipeline file inside a DAG that is written by hand. Its run log is that of the DAG run and this group.
 
     The group's ends are its ``success`` and ``fail`` tasks: what follows usually waits for ``group.success``.
@@ -131,7 +131,9 @@ def plan_of(pipeline: Pipeline, services: ServiceSources, scope: str = "") -> Pl
 
 def run_settings(pipeline: Pipeline, scope: str = "") -> RunSettings:
     """How the runs of a pipeline are known."""
-    return RunSettings(pipeline.name, pipeline.dag_hash, pipeline.definition, scope)
+    return RunSettings(
+        pipeline.name, pipeline.dag_hash, pipeline.definition, scope, tuple(pipeline.parameters)
+    )
 
 
 def private_workspace(folder: Path) -> WorkspaceSettings:

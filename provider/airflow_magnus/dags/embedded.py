@@ -9,12 +9,13 @@ import fcntl
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ dag = current_dag()
 """
 _DAG_ID = "magnus-execute"
 _current: DAG | None = None
+_home: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Execution:
 
     :param services: of all files; services that no file names have the command line's defaults.
     :param folder: the current folder, where the steps work and relative paths begin.
+    :param use_cached: the earlier run whose successful steps are not run again.
     :param is_isolated: let each step work in a private copy of ``folder``, as on a worker.
     """
 
@@ -53,9 +56,9 @@ class Execution:
     folder: Path
     run_id: str | None = None
     tag: str | None = None
+    use_cached: str | None = None
     is_isolated: bool = False
     log_level: str = "WARNING"
-    airflow: Mapping[str, str] = field(default_factory=dict)
 
 
 def execute(execution: Execution) -> RunLog:
@@ -64,7 +67,7 @@ def execute(execution: Execution) -> RunLog:
     :returns: the run log; its status is SUCCESS or FAIL.
     :raises RunIdTakenError: when the run id that was asked for is taken.
     """
-    with _airflow_home(execution.log_level):
+    with _airflow(execution.log_level):
         from airflow_magnus.hooks.services import ServiceSources, open_services
         from airflow_magnus.operators.run import RESERVED
 
@@ -101,6 +104,8 @@ def _dag(execution: Execution, sources: ServiceSources) -> DAG:
 def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
     """Take a run id, before anything runs."""
     from airflow_magnus.errors import RunIdTakenError
+    from airflow_magnus.operators.run import USE_CACHED, complete
+    from airflow_magnus.stores.runlogs import process_started
 
     header = RunHeader(
         run_id=execution.run_id or "",
@@ -111,19 +116,24 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
         parameters=dict(execution.parameters),
         run_config=services.run_config,
         definition=dict(execution.pipeline.definition),
-        conditional_writes=services.conditional_writes(),
+        scheduler={
+            "type": "command",
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": process_started(os.getpid()),
+        },
     )
-    services.heed(header)
-    if execution.run_id is not None:
-        services.run_log.claim(header)
-        return header
+    conf = {USE_CACHED: execution.use_cached}
     while True:
-        candidate = header.model_copy(update={"run_id": _new_run_id()})
+        candidate = header.model_copy(update={"run_id": execution.run_id or _new_run_id()})
         try:
+            candidate = complete(conf, services, candidate)
             services.run_log.claim(candidate)
         except RunIdTakenError:
-            continue
-        return candidate
+            if execution.run_id is not None:
+                raise
+        else:
+            return candidate
 
 
 def _new_run_id() -> str:
@@ -134,22 +144,24 @@ def _new_run_id() -> str:
 
 
 @contextmanager
-def _airflow_home(log_level: str) -> Iterator[Path]:
-    """A throw-away AIRFLOW_HOME with a copy of the migrated database; Airflow is imported inside."""
+def _airflow(log_level: str) -> Iterator[None]:
+    """Airflow in a throw-away home, unless this process has one already."""
+    if _home is not None:
+        yield
+        return
     if "airflow" in sys.modules:
         raise MagnusError("Airflow is imported already: run `magnus execute` in a process of its own")
-    template = _migrated_database()
     with tempfile.TemporaryDirectory(prefix="magnus-airflow-", ignore_cleanup_errors=True) as name:
-        home = Path(name)
-        shutil.copyfile(template, home / "airflow.db")
-        (home / "dags").mkdir()
-        (home / "dags" / "pipeline.py").write_text(_DAG_FILE)
-        _set_environment(home, log_level)
-        yield home
+        set_environment(Path(name), log_level)
+        make_home(Path(name))
+        yield
 
 
-def _set_environment(home: Path, log_level: str) -> None:
-    """Point Airflow at ``home``; of the caller's own settings only secrets backends and connections stay."""
+def set_environment(home: Path, log_level: str = "WARNING") -> None:
+    """Point Airflow at ``home``, before it is imported.
+
+    Of the caller's own settings only secrets backends and connections stay.
+    """
     for variable in list(os.environ):
         if variable.startswith("AIRFLOW__") and not variable.startswith("AIRFLOW__SECRETS__"):
             del os.environ[variable]
@@ -164,6 +176,15 @@ def _set_environment(home: Path, log_level: str) -> None:
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+
+
+def make_home(home: Path) -> None:
+    """Fill ``home``: a copy of the migrated database, and the DAG file that stands for what this process runs."""
+    global _home
+    shutil.copyfile(_migrated_database(), home / "airflow.db")
+    (home / "dags").mkdir(exist_ok=True)
+    (home / "dags" / "pipeline.py").write_text(_DAG_FILE)
+    _home = home
 
 
 def _migrated_database() -> Path:

@@ -6,7 +6,7 @@ and they decide the colour of the DAG run. Steps that nothing reaches get no tas
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_magnus.dags.kinds import doc_of, make_task
@@ -46,9 +46,7 @@ def add_graph(graph: Graph, plan: Plan) -> dict[str, Any]:
         if not step.is_terminal:
             _connect(graph, step, tasks)
     fail = tasks[graph.fail.name]
-    for name, task in tasks.items():
-        if name != graph.fail.name:
-            task.set_downstream(fail) if fail.task_id not in task.downstream_task_ids else None
+    fail.set_upstream([task for task in tasks.values() if task is not fail])
     return tasks
 
 
@@ -79,15 +77,18 @@ def _task(graph: Graph, step: Step, plan: Plan) -> Any:
 
 
 def _terminals(graph: Graph, plan: Plan, tasks: dict[str, Any]) -> dict[str, Any]:
-    steps = {
-        task.task_id: place_in_graph(graph, graph.steps[name]).identity for name, task in tasks.items()
+    steps = {task.task_id: place_in_graph(graph, graph.steps[name]).identity for name, task in tasks.items()}
+    common: dict[str, Any] = {
+        "steps": steps,
+        "services": plan.services,
+        "run": plan.run,
+        "retries": _TERMINAL_RETRIES,
     }
-    common = {"steps": steps, "services": plan.services, "run": plan.run, "retries": _TERMINAL_RETRIES}
     made: dict[str, Any] = {}
     for node in graph.reachable:
         if not node.is_terminal:
             continue
-        arguments = {
+        arguments: dict[str, Any] = {
             "task_id": task_id_of(node.name),
             "task_display_name": node.name,
             "place": place_in_graph(graph, node),
@@ -116,8 +117,3 @@ def _connect(graph: Graph, step: Step, tasks: dict[str, Any]) -> None:
         )
         task.set_downstream(gate)
         gate.set_downstream(tasks[handler.name])
-
-
-def with_scope(run: RunSettings, scope: str) -> RunSettings:
-    """The run of a pipeline that shares its DAG with other tasks."""
-    return replace(run, scope=scope)

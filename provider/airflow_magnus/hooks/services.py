@@ -161,24 +161,15 @@ def default_folder() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "magnus"
 
 
-@dataclass(frozen=True)
-class _FileConnection:
-    """Settings of a file in the shape of a connection, for :func:`aws_access`."""
-
-    extra_dejson: dict[str, Any]
-    conn_id: str = "of the pipeline file"
-    login: str | None = None
-    password: str | None = None
-
-
 def _with_aws_connection(settings: ServiceSettings, folder: Path) -> _Chosen:
     """Settings of a file that may name an Airflow connection by ``aws_conn_id``."""
-    if not settings.config.get("aws_conn_id"):
+    aws_conn_id = settings.config.get("aws_conn_id")
+    if not aws_conn_id:
         return _Chosen(settings, folder)
-    from airflow_magnus.hooks.sessions import aws_access
+    from airflow_magnus.hooks.connections import access_of_aws_connection
 
     service = "secretsmanager" if settings.type == "aws-secrets-manager" else "s3"
-    access = aws_access(_FileConnection(dict(settings.config)), service)
+    access = access_of_aws_connection(str(aws_conn_id), settings.config, service)
     config = {**access.extra_config, **settings.config}
     return _Chosen(ServiceSettings(settings.type, config), folder, access.session)
 

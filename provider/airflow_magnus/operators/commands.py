@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
@@ -43,7 +43,7 @@ class PythonStep(CommandStep, PythonOperator):
     """
 
     template_fields = ("command",)
-    template_fields_renderers = {"command": "py"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"command": "py"}
     result_is_parameters = True
 
     def __init__(self, *, command: str, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ class ShellStep(CommandStep, BashOperator):
     """
 
     template_fields = ("command",)
-    template_fields_renderers = {"command": "bash"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"command": "bash"}
 
     def __init__(self, *, command: str, **kwargs: Any) -> None:
         quoted = shlex.quote(command)

@@ -25,20 +25,22 @@ class NotebookStep(CommandStep, PapermillOperator):
     :param output: path of the executed copy; None: ``<name>_out.ipynb``.
     """
 
-    template_fields = ("command", "output")
+    template_fields = ("command", "output_path")
 
-    def __init__(self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any
+    ) -> None:
         notebook = Path(command)
         self.command = command
-        self.output = output or str(notebook.with_name(f"{notebook.stem}_out.ipynb"))
+        self.output_path = output or str(notebook.with_name(f"{notebook.stem}_out.ipynb"))
         super().__init__(
-            input_nb=command, output_nb=self.output, kernel_name=kernel, log_output=True, **kwargs
+            input_nb=command, output_nb=self.output_path, kernel_name=kernel, log_output=True, **kwargs
         )
 
     def prepare(self, session: StepSession) -> None:
         """Give the notebook its parameters."""
         self.parameters = dict(session.parameters)
-        Path(self.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(self.output_path).parent.mkdir(parents=True, exist_ok=True)
 
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
         """The kernel inherits this process's environment: it must be one that is fit for children."""
@@ -46,6 +48,6 @@ class NotebookStep(CommandStep, PapermillOperator):
 
     def collect(self, session: StepSession, result: Any) -> None:
         """Keep the executed notebook, unless the step's own patterns do."""
-        path = session.workspace.folder / self.output
+        path = session.workspace.folder / self.output_path
         if not path.resolve().is_relative_to(session.workspace.data.resolve()):
             session.call("put_in_catalog", {"path": str(path), "name": path.name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +10,22 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_magnus.hooks.services import OpenServices
+from airflow_magnus.operators.rerun import taking_over
 from airflow_magnus.runlog.records import RunHeader
 
 RESERVED = "magnus"
-"""Key of a run's conf that holds what is meant for this package: ``run_id`` (claimed by the command line), ``tag``."""
+"""Key of a run's conf by which the command line tells the run id that it has claimed."""
+USE_CACHED = "use_cached"
+"""Key of a run's conf that names an earlier run, whose successful steps are not run again."""
+TAG = "tag"
+"""Key of a run's conf that is kept in the run log, unless the pipeline has a parameter of this name."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """What every task of a pipeline knows of its run before it starts.
 
+    :param parameters: names of the parameters that the pipeline declares.
     :param scope: added to the DAG id when several pipelines share one DAG; else "".
     """
 
@@ -26,6 +33,7 @@ class RunSettings:
     dag_hash: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
     scope: str = ""
+    parameters: tuple[str, ...] = ()
 
 
 def header_of(settings: RunSettings, services: OpenServices, context: Any) -> RunHeader:
@@ -36,13 +44,22 @@ def header_of(settings: RunSettings, services: OpenServices, context: Any) -> Ru
     if reserved.get("run_id"):
         header = services.run_log.header(str(reserved["run_id"]))
     else:
-        header = services.run_log.claim_for(_wanted(settings, services, context, reserved), services.conditional_writes)
+        wanted = _wanted(settings, services, context, conf)
+        header = services.run_log.claim_for(wanted, functools.partial(complete, conf, services))
     services.heed(header)
     return header
 
 
+def complete(conf: Mapping[str, Any], services: OpenServices, header: RunHeader) -> RunHeader:
+    """What is found out only once a run: what the stores can do, and what a re-run takes over."""
+    header = header.model_copy(update={"conditional_writes": services.conditional_writes()})
+    services.heed(header)
+    earlier = conf.get(USE_CACHED)
+    return taking_over(header, str(earlier), services) if earlier else header
+
+
 def _wanted(
-    settings: RunSettings, services: OpenServices, context: Any, reserved: Mapping[str, Any]
+    settings: RunSettings, services: OpenServices, context: Any, conf: Mapping[str, Any]
 ) -> RunHeader:
     dag_run = context["dag_run"]
     dag_id = f"{dag_run.dag_id}.{settings.scope}" if settings.scope else dag_run.dag_id
@@ -51,8 +68,12 @@ def _wanted(
         token=uuid4().hex,
         dag_hash=settings.dag_hash,
         pipeline=settings.pipeline or dag_id,
-        tag=reserved.get("tag"),
-        parameters={n: v for n, v in dict(context.get("params") or {}).items() if n != RESERVED},
+        tag=conf.get(TAG) if TAG not in settings.parameters else None,
+        parameters={
+            name: value
+            for name, value in dict(context.get("params") or {}).items()
+            if name in settings.parameters or name not in (RESERVED, USE_CACHED, TAG)
+        },
         run_config=services.run_config,
         scheduler={
             "type": "airflow",

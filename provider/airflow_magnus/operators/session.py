@@ -131,7 +131,9 @@ class StepSession:
         """
         for name, value in values.items():
             if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-                raise ParameterError(f"{name!r} cannot be the name of a parameter: text without '=' is allowed")
+                raise ParameterError(
+                    f"{name!r} cannot be the name of a parameter: text without '=' is allowed"
+                )
             try:
                 plain = json.loads(json.dumps(value))
             except (TypeError, ValueError) as error:
@@ -188,7 +190,9 @@ class StepSession:
                 text = text.replace(value, "***")
         return text
 
-    def closed(self, status: Any, message: str = "", identities: list[CodeIdentity] | None = None) -> AttemptClosed:
+    def closed(
+        self, status: Any, message: str = "", identities: list[CodeIdentity] | None = None
+    ) -> AttemptClosed:
         """The record of this attempt as it stands; of a failed one nothing it made."""
         succeeded = status == "SUCCESS"
         return AttemptClosed(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
@@ -35,6 +35,7 @@ from airflow_magnus.operators.environment import (
 )
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.place import StepPlace, place_in_dag
+from airflow_magnus.operators.rerun import take_over
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
 from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
@@ -90,6 +91,8 @@ class StepMixin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__init__" not in cls.__dict__:
+            cls.__init__ = _own_init(cls)  # type: ignore[method-assign, misc]
         own = cls.__dict__.get("execute")
         if own is not None and not getattr(own, "is_magnus_attempt", False):
             cls.execute = _as_attempt(own)  # type: ignore[method-assign]
@@ -102,8 +105,8 @@ class StepMixin:
             "run_parameters": "json",
         }
 
-    template_fields: Sequence[str]
-    template_fields_renderers: dict[str, str]
+    template_fields: ClassVar[Sequence[str]]
+    template_fields_renderers: ClassVar[dict[str, str]]
 
     def __init__(self, *, step: StepSettings | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -115,6 +118,7 @@ class StepMixin:
         self._open: ExitStack | None = None
         self._result: Any = None
         self._is_attempting = False
+        self._is_reused = False
 
     @property
     def step_name(self) -> str:
@@ -151,13 +155,14 @@ class StepMixin:
         with self._recorded(context):
             super().post_execute(context)  # type: ignore[misc]
             session = self._current
-            self.collect(session, self._result)
-            session.refuse_secrets()
-            session.put_outputs()
-            identities = code_identities(self._code_folder, context)
-            session.services.run_log.close(
-                session.header.run_id, session.closed("SUCCESS", identities=identities)
-            )
+            if not self._is_reused:
+                self.collect(session, self._result)
+                session.refuse_secrets()
+                session.put_outputs()
+            closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
+            if self._is_reused:
+                closed = closed.model_copy(update={"mock": True, "is_attempt": False})
+            session.services.run_log.close(session.header.run_id, closed)
             for warning in session.warnings:
                 log.warning("%s", warning)
         self._end()
@@ -169,7 +174,9 @@ class StepMixin:
         except Exception:
             log.exception("the command could not be stopped")
         if not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
-            raise AirflowTaskTerminated("the task was ended from outside (SIGTERM, marked or cleared in the UI)")
+            raise AirflowTaskTerminated(
+                "the task was ended from outside (SIGTERM, marked or cleared in the UI)"
+            )
 
     # what the kinds of step add
 
@@ -215,12 +222,18 @@ class StepMixin:
         )
         if getattr(context["dag_run"], "clear_number", 0):
             services.run_log.reopen(header.run_id)
+        if not place.before:
+            take_over(header, services)
         path, histories = place.read(services.run_log, header.run_id)
         folder = self.step.compute_data_folder or services.compute_data_folder
         request = CatalogRequest(folder, tuple(self.catalog_get), tuple(self.catalog_put))
         workspace = Workspace(self.step.workspace, folder)
-        seen = visible(header.parameters, path, histories)
+        seen = visible(header, path, histories)
         self._session = StepSession(services, header, attempt, seen, workspace, request)
+        self._is_reused = place.identity.internal_name in header.reused and attempt.opened.number == 0
+        if self._is_reused:
+            log.info("not run again: it succeeded in run %s", header.original_run_id)
+            return
         workspace.open()
         self._open.callback(workspace.close)
         self._session.get_inputs()
@@ -228,6 +241,8 @@ class StepMixin:
 
     def _attempt(self, context: Any, run: Callable[[], Any]) -> Any:
         """Run the command once, whatever the chain of overridden ``execute`` methods."""
+        if self._is_reused:
+            return None
         if self._is_attempting:
             return run()
         self._is_attempting = True
@@ -333,17 +348,25 @@ class _Recorded:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
         if error is None or isinstance(error, TaskDeferred):
-            return False
+            return
         if self._step._session is None and self._step._open is None:
-            return False  # recorded already
+            return  # recorded already
         self._step._record_failure(self._context, error)
         if isinstance(error, TerminalError) and not self._step._is_attempting:
             raise AirflowFailException(str(error)) from error
         if isinstance(error, AirflowSkipException):
             raise StepFailedError(f"the step skipped itself: {error}") from error
-        return False
+
+
+def _own_init(cls: type) -> Callable[..., None]:
+    """An ``__init__`` for a class that has none: Airflow's operators count on each class having its own."""
+
+    def __init__(self: Any, *, step: StepSettings | None = None, **kwargs: Any) -> None:  # noqa: N807
+        super(cls, self).__init__(step=step, **kwargs)
+
+    return __init__
 
 
 def _as_attempt(execute: Callable[..., Any]) -> Callable[..., Any]:
@@ -355,4 +378,3 @@ def _as_attempt(execute: Callable[..., Any]) -> Callable[..., Any]:
 
     attempt.is_magnus_attempt = True  # type: ignore[attr-defined]
     return attempt
-

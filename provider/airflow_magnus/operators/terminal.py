@@ -57,9 +57,14 @@ class TerminalNode(BaseOperator):
         )
         top = services.run_log.graph(header.run_id, self.place.identity.graph_name)
         path = recorded_path(header, top) or list(top)
-        services.catalog.settle(header.run_id, visible({}, path, top).entries.values())
+        services.catalog.settle(header.run_id, visible(header, path, top).entries.values())
         document = services.run_log.write_document(header.run_id)
-        log.info("run %s ended: %s; its run log is at %s", header.run_id, document.status, services.run_log.location)
+        log.info(
+            "run %s ended: %s; its run log is at %s",
+            header.run_id,
+            document.status,
+            services.run_log.location,
+        )
         return top
 
     def identities(self, context: Any) -> list[Any]:
@@ -127,5 +132,7 @@ class FailNode(TerminalNode):
             raise AirflowSkipException("the pipeline's success node was reached")
         histories = self.end_run(context)
         failed = [history for history in histories.values() if history.status == "FAIL"]
-        reasons = [f"step {h.internal_name!r} failed: {h.latest.closed.message}" for h in failed if h.latest.closed]
+        reasons = [
+            f"step {h.internal_name!r} failed: {h.latest.closed.message}" for h in failed if h.latest.closed
+        ]
         raise AirflowFailException("the pipeline's fail node was reached. " + "; ".join(reasons))

@@ -82,9 +82,7 @@ def run_log(
         original_run_id=header.original_run_id,
         status=run_status({history.internal_name: history for history in chosen}),
         steps={history.internal_name: _with_branches(history, graphs) for history in chosen},
-        parameters=dict(
-            visible(header.parameters, [h.internal_name for h in chosen], top).parameters
-        ),
+        parameters=dict(visible(header, [h.internal_name for h in chosen], top).parameters),
         run_config=header.run_config,
         scheduler=header.scheduler,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, CatalogEntry
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, CatalogEntry, RunHeader, Status
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Attempt:
     closed: AttemptClosed | None = None
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """``SUCCESS``, ``FAIL`` or ``PROCESSING``."""
         return self.closed.status if self.closed else "PROCESSING"
 
@@ -35,7 +35,7 @@ class StepHistory:
         return self.attempts[max(self.attempts)]
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """The status of the attempt that counts."""
         return self.latest.status
 
@@ -56,7 +56,9 @@ Edges = Callable[[str], tuple[str, str]]
 """Internal name of a step → the internal names taken after its success and after its failure; "" for none."""
 
 
-def walked_path(start: str, edges: Edges, statuses: Mapping[str, str], target: str | None = None) -> list[str]:
+def walked_path(
+    start: str, edges: Edges, statuses: Mapping[str, str], target: str | None = None
+) -> list[str]:
     """The steps on the way from ``start``, in order, as the latest attempts went; ``target`` is left out.
 
     A step without a record ends the way, unless a target is given: then the way goes on to the target, by the edge
@@ -106,12 +108,10 @@ class _Reach:
         return self._known[name]
 
 
-def visible(
-    initial: Mapping[str, Any], path: Sequence[str], histories: Mapping[str, StepHistory]
-) -> Visible:
-    """What the steps on ``path`` left: only attempts that count and succeeded."""
-    parameters = dict(initial)
-    entries: dict[str, CatalogEntry] = {}
+def visible(header: RunHeader, path: Sequence[str], histories: Mapping[str, StepHistory]) -> Visible:
+    """What the run began with and the steps on ``path`` left: only attempts that count and succeeded."""
+    parameters = dict(header.parameters)
+    entries = {entry.name: entry for entry in header.entries}
     for name in path:
         history = histories.get(name)
         closed = history.latest.closed if history else None

@@ -72,6 +72,9 @@ class RunHeader(Record):
     :param parameters: initial values.
     :param scheduler: who runs it: Airflow's ids (``dag_id``, ``run_id``, ``run_after``, ``first_start``) or {} .
     :param definition: the ``dag`` section.
+    :param reused: of a re-run: internal names of the steps that are not run again.
+    :param entries: of a re-run: the files of those steps, as they lie in this run's own folder.
+    :param taken_from: of a re-run: key of each such file → key in the earlier run's folder.
     :param conditional_writes: service name to whether its store honours create-only writes.
     """
 
@@ -87,6 +90,9 @@ class RunHeader(Record):
     run_config: dict[str, Any] = Field(default_factory=dict)
     scheduler: dict[str, Any] = Field(default_factory=dict)
     definition: dict[str, Any] = Field(default_factory=dict)
+    reused: list[str] = Field(default_factory=list)
+    entries: list[CatalogEntry] = Field(default_factory=list)
+    taken_from: dict[str, str] = Field(default_factory=dict)
     conditional_writes: dict[str, bool] = Field(default_factory=dict)
 
 
@@ -154,6 +160,7 @@ class AttemptLog(Record):
     duration: str
     status: str
     message: str = ""
+    scheduler: dict[str, Any] = Field(default_factory=dict)
 
 
 class StepLog(Record):

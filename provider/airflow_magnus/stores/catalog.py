@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from airflow_magnus.errors import CatalogError
+from airflow_magnus.errors import CatalogError, StoreError
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.globs import files_below, matches
 from airflow_magnus.stores.objects import probe
-from airflow_magnus.stores.transfers import Sent, download, in_parallel, upload
+from airflow_magnus.stores.transfers import Sent, digest_of, download, in_parallel, upload
 
 log = logging.getLogger(__name__)
 
@@ -175,12 +175,35 @@ class CatalogStore:
 
         Anyone who looks at the run's folder then sees its final files. May be done again at any time.
         """
-        moves = [
-            (entry.catalog_relative_path, f"{run_id}/{entry.name}")
-            for entry in entries
-            if entry.catalog_relative_path != f"{run_id}/{entry.name}"
-        ]
-        in_parallel(lambda move: self._store.copy(*move, overwrite=True), moves)
+        self.copy(
+            {
+                f"{run_id}/{entry.name}": entry.catalog_relative_path
+                for entry in entries
+                if entry.catalog_relative_path != f"{run_id}/{entry.name}"
+            }
+        )
+
+    def copy(self, sources: Mapping[str, str]) -> None:
+        """Copy objects inside the store: new key → key. Cost: 1 request each, no byte passes through here."""
+
+        def one(move: tuple[str, str]) -> None:
+            try:
+                self._store.copy(move[1], move[0], overwrite=True)
+            except Exception as error:
+                raise StoreError(f"cannot copy {move[1]} to {move[0]} in {self.location}: {error}") from error
+
+        in_parallel(one, sources.items())
+
+    def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
+        """Whether the bytes of all entries are there with their digests. Cost: reads them all."""
+
+        def is_whole(entry: CatalogEntry) -> bool:
+            try:
+                return digest_of(self._store, entry.catalog_relative_path) == entry.data_hash
+            except FileNotFoundError:
+                return False
+
+        return all(in_parallel(is_whole, entries))
 
     def _entry(self, name: str, digest: str, key: str, size: int, stage: Any) -> CatalogEntry:
         return CatalogEntry(
@@ -227,6 +250,18 @@ class DoNothingCatalog:
 
     def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
         """There is nothing to settle."""
+
+    def copy(self, sources: Mapping[str, str]) -> None:
+        """There is nothing to copy."""
+
+    def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
+        """Nothing can be missing."""
+        return True
+
+
+def kept_at(entry: CatalogEntry, run_id: str) -> CatalogEntry:
+    """The entry as a run that takes it over has it: at the plain key of its own folder."""
+    return entry.model_copy(update={"catalog_relative_path": f"{run_id}/{entry.name}"})
 
 
 def _same_as(entry: CatalogEntry | None) -> Callable[[str], str | None]:

@@ -30,11 +30,11 @@ class PartStore(Protocol):
     def read(self, keys: Iterable[str]) -> Mapping[str, str]:
         """The texts of those keys that exist. Cost: 1 request a key, many at a time."""
 
-    def list(self, prefix: str) -> list[str]:
+    def list_keys(self, prefix: str) -> list[str]:
         """All keys below the folder ``prefix``, sorted. Cost: 1 request for each 1,000 keys."""
 
-    def list_names(self, suffix: str) -> list[str]:
-        """The keys without ``/`` that end in ``suffix``, sorted: one request for each 1,000."""
+    def list_runs(self) -> list[str]:
+        """The first segments of all keys that have more than one, sorted. Cost: 1 request for each 1,000."""
 
 
 class ObjectParts:
@@ -103,7 +103,7 @@ class ObjectParts:
         except Exception as error:
             raise StoreError(f"cannot read {self.location}/{key}: {error}") from error
 
-    def list(self, prefix: str) -> list[str]:
+    def list_keys(self, prefix: str) -> list[str]:
         import obstore
 
         try:
@@ -115,16 +115,15 @@ class ObjectParts:
         except Exception as error:
             raise StoreError(f"cannot list {self.location}/{prefix}: {error}") from error
 
-    def list_names(self, suffix: str) -> list[str]:
+    def list_runs(self) -> list[str]:
         import obstore
 
         try:
-            objects = obstore.list_with_delimiter(self._store)["objects"]
+            return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
         except FileNotFoundError:
             return []
         except Exception as error:
             raise StoreError(f"cannot list {self.location}: {error}") from error
-        return sorted(meta["path"] for meta in objects if meta["path"].endswith(suffix))
 
 
 class DatabaseParts:
@@ -203,12 +202,12 @@ class DatabaseParts:
             raise StoreError(f"cannot read from {self.location}: {error}") from error
         return {key: found[key] for key in wanted if key in found}
 
-    def list(self, prefix: str) -> list[str]:
+    def list_keys(self, prefix: str) -> list[str]:
         return self._keys(self._table.c.key.startswith(f"{prefix}/", autoescape=True))
 
-    def list_names(self, suffix: str) -> list[str]:
-        column = self._table.c.key
-        return self._keys(column.endswith(suffix, autoescape=True) & ~column.contains("/"))
+    def list_runs(self) -> list[str]:
+        keys = self._keys(self._table.c.key.endswith("/run.json", autoescape=True))
+        return sorted(key.removesuffix("/run.json") for key in keys)
 
     def _keys(self, condition: Any) -> list[str]:
         import sqlalchemy as sa

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import AttemptLostError, RunIdTakenError, RunNotFoundError, StoreError
@@ -69,9 +71,7 @@ class RunLogStore:
         """
         # A document without a header is a run of another tool, or one whose parts were removed: keep it.
         has_document = bool(self._parts.read([layout.document_key(header.run_id)]))
-        if has_document or not self._parts.create(
-            layout.header_key(header.run_id), header.model_dump_json()
-        ):
+        if has_document or not self._parts.create(layout.header_key(header.run_id), header.model_dump_json()):
             raise RunIdTakenError(
                 f"run id {header.run_id!r} is taken by an earlier run in {self.location}: give another --run-id, "
                 "or leave it out and one is made"
@@ -89,12 +89,19 @@ class RunLogStore:
             )
         return RunHeader.model_validate_json(next(iter(found.values())))
 
-    def claim_for(self, header: RunHeader, find_out: Callable[[], dict[str, bool]]) -> RunHeader:
+    def goes_on(self, header: RunHeader) -> bool:
+        """Whether the process that runs a run on this machine is still there; True where that cannot be known."""
+        owner = header.scheduler
+        if owner.get("type") != "command" or owner.get("hostname") != socket.gethostname():
+            return True
+        return process_started(int(owner["pid"])) == owner.get("started")
+
+    def claim_for(self, header: RunHeader, complete: Callable[[RunHeader], RunHeader]) -> RunHeader:
         """The header of an Airflow run: the one it claimed before, or a new claim of the next free id.
 
         Runs of one Airflow id (deleted and made again, another deployment) get ``.2``, ``.3`` …
 
-        :param find_out: asked before a new claim: which stores honour create-only writes.
+        :param complete: gives the header in full, called before a new claim.
         """
         wanted, mine = header.run_id, None
         for number in range(1, _MOST_RUNS_OF_ONE_NAME):
@@ -104,9 +111,7 @@ class RunLogStore:
             except RunNotFoundError:
                 if mine is not None:
                     return mine
-                candidate = header.model_copy(
-                    update={"run_id": run_id, "conditional_writes": find_out()}
-                )
+                candidate = complete(header.model_copy(update={"run_id": run_id}))
                 try:
                     self.claim(candidate)
                 except RunIdTakenError:
@@ -120,8 +125,35 @@ class RunLogStore:
         raise StoreError(f"{_MOST_RUNS_OF_ONE_NAME} runs are called {wanted!r} in {self.location}")
 
     def run_ids(self) -> list[str]:
-        """All runs of which there is a document, sorted. Cost: 1 request for each 1,000."""
-        return [name.removesuffix(".json") for name in self._parts.list_names(".json")]
+        """All runs, sorted. Cost: 1 request for each 1,000 runs."""
+        return self._parts.list_runs()
+
+    def headers(self) -> list[RunHeader]:
+        """The headers of all runs, the one that started first in front. Cost: 1 LIST and 1 read a run."""
+        texts = self._parts.read(layout.header_key(run_id) for run_id in self.run_ids())
+        found = [RunHeader.model_validate_json(text) for text in texts.values()]
+        return sorted(found, key=lambda header: (header.started, header.run_id))
+
+    def find(self, wanted: str) -> RunLog:
+        """The run log of a run, asked for by its id or by Airflow's own run id.
+
+        :raises RunNotFoundError: when there is no such run, or Airflow's id stands for several.
+        """
+        try:
+            return self.read(wanted)
+        except RunNotFoundError:
+            same = [h.run_id for h in self.headers() if h.scheduler.get("run_id") == wanted]
+            if not same:
+                raise
+        if len(same) > 1:
+            raise RunNotFoundError(f"{wanted!r} stands for several runs, ask for one of: {', '.join(same)}")
+        return self.read(same[0])
+
+    def summaries(self) -> list[RunLog]:
+        """All runs without their steps, the one that started first in front. Cost: 1 LIST and 2 reads a run."""
+        headers = self.headers()
+        documents = self._parts.read(layout.document_key(header.run_id) for header in headers)
+        return [_summary(header, documents.get(layout.document_key(header.run_id))) for header in headers]
 
     # attempts
 
@@ -132,7 +164,7 @@ class RunLogStore:
 
         Attempts left open are closed first. Cost: 1 LIST, 1 write; more after a kill or a deferral.
         """
-        keys = self._parts.list(layout.step_prefix(run_id, step.graph_name, step.name))
+        keys = self._parts.list_keys(layout.step_prefix(run_id, step.graph_name, step.name))
         kinds = _kinds_by_number(keys)
         for number in sorted(kinds):
             if "close" not in kinds[number]:
@@ -141,9 +173,7 @@ class RunLogStore:
                     return found
         number = max(kinds, default=-1) + 1
         while True:
-            opened = AttemptOpened(
-                step=step, number=number, attempt_id=attempt_id, scheduler=dict(scheduler)
-            )
+            opened = AttemptOpened(step=step, number=number, attempt_id=attempt_id, scheduler=dict(scheduler))
             if self._parts.create(self._key(run_id, opened, "open"), opened.model_dump_json()):
                 return OpenAttempt(opened)
             number += 1
@@ -212,19 +242,21 @@ class RunLogStore:
 
     # reading
 
-    def graph(self, run_id: str, graph_name: str, steps: Iterable[str] | None = None) -> dict[str, StepHistory]:
+    def graph(
+        self, run_id: str, graph_name: str, steps: Iterable[str] | None = None
+    ) -> dict[str, StepHistory]:
         """What is recorded of one graph's steps, by internal name. Cost: 1 LIST and 1 read a part, many at once.
 
         :param steps: names of the steps to read; None: all. Of each only the latest attempt is read then.
         """
-        keys = self._parts.list(layout.graph_prefix(run_id, graph_name))
+        keys = self._parts.list_keys(layout.graph_prefix(run_id, graph_name))
         if steps is not None:
             keys = _latest_of(keys, {layout.segment(name) for name in steps})
         return self._histories(keys)
 
     def graphs(self, run_id: str) -> dict[str, dict[str, StepHistory]]:
         """Everything recorded of a run: graph name → internal name → history."""
-        histories = self._histories(self._parts.list(layout.steps_prefix(run_id)))
+        histories = self._histories(self._parts.list_keys(layout.steps_prefix(run_id)))
         graphs: dict[str, dict[str, StepHistory]] = {}
         for name, history in histories.items():
             graphs.setdefault(history.latest.opened.step.graph_name, {})[name] = history
@@ -270,6 +302,20 @@ class RunLogStore:
 
     def _key(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> str:
         return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)
+
+
+def process_started(pid: int) -> str:
+    """When a process of this machine was started, in ticks since boot; "" when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+def _summary(header: RunHeader, document: str | None) -> RunLog:
+    log = RunLog.model_validate_json(document) if document else run_log(header, {})
+    return log.model_copy(update={"steps": {}, "pipeline": header.pipeline})
 
 
 def recorded_path(header: RunHeader, top: Mapping[str, StepHistory]) -> list[str] | None:
@@ -329,4 +375,3 @@ def _latest_of(keys: Iterable[str], step_segments: set[str]) -> list[str]:
         if number == latest[step][0]:
             latest[step][1][kind] = key
     return [kinds.get("close") or kinds["open"] for _, kinds in latest.values()]
-

@@ -55,7 +55,9 @@ def open_run_log(
         return RunLogStore(_folder_parts(_below(folder, url.removeprefix("file://"))))
     if kind == "db":
         return RunLogStore(DatabaseParts(_filled(str(config["connection_string"]), secrets)))
-    return RunLogStore(_third_party("airflow_magnus.run_logs", kind)(settings, folder=folder, session=session))
+    return RunLogStore(
+        _third_party("airflow_magnus.run_logs", kind)(settings, folder=folder, session=session)
+    )
 
 
 def open_catalog(

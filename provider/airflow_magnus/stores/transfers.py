@@ -153,3 +153,16 @@ def download(store: Any, key: str, target: Path, digest: str, *, what: str) -> i
     finally:
         partial.unlink(missing_ok=True)
     return size
+
+
+def digest_of(store: Any, key: str) -> str:
+    """The sha256 hex of an object. Cost: reads it.
+
+    :raises FileNotFoundError: when there is none.
+    """
+    import obstore
+
+    found = hashlib.sha256()
+    for chunk in obstore.get(store, key).stream(min_chunk_size=CHUNK):
+        found.update(memoryview(chunk))
+    return found.hexdigest()

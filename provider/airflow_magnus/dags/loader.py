@@ -1,0 +1,123 @@
+"""A folder of pipeline files as DAGs: ``load_pipelines("pipelines/", globals())`` in one file of the dags folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.dags.builder import beside_caller, dag_of, loaded, plan_of
+from airflow_magnus.dags.invalid import invalid_dag
+from airflow_magnus.errors import Fault, PipelineError, Position
+from airflow_magnus.pipeline.identifiers import dag_id_of
+
+log = logging.getLogger(__name__)
+
+ENDINGS = (".yaml", ".yml")
+_NOT_PIPELINES = ("magnus-config.yaml",)
+_HAS_DAG = "dag:"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One pipeline file and the DAG that was made of it.
+
+    :param dag: the pipeline's, or one tagged ``invalid`` that shows the faults.
+    """
+
+    path: Path
+    dag: Any
+    faults: tuple[Fault, ...] = ()
+
+
+def load_pipelines(
+    folder: str | os.PathLike[str],
+    namespace: MutableMapping[str, Any],
+    *,
+    config_file: str | os.PathLike[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    catalog_conn_id: str | None = None,
+    run_log_conn_id: str | None = None,
+    secrets_conn_id: str | None = None,
+) -> dict[str, Any]:
+    """Make a DAG of every pipeline file below a folder and put it where Airflow finds it.
+
+    A file with faults hides no other: it becomes a DAG tagged ``invalid`` whose page shows each fault with its place,
+    and which cannot be triggered. Files without a ``dag`` section (parameters, variables, configurations), hidden ones
+    and the ``dag_definition`` files that are named ``*.sub.yaml`` are passed over.
+
+    :param folder: a relative one is looked for beside the file that calls this.
+    :param namespace: ``globals()`` of the calling file.
+    :param config_file: services for all files, as of ``magnus execute -c``; likewise the other arguments.
+    :returns: DAG id → DAG.
+    """
+    connections = {"catalog": catalog_conn_id, "run_log": run_log_conn_id, "secrets": secrets_conn_id}
+    root = beside_caller(folder)
+    config = beside_caller(config_file) if config_file else None
+    if not root.is_dir():
+        fault = Fault(
+            None, str(root), "there is no such folder: give load_pipelines a folder of pipeline files"
+        )
+        found = [Found(root, invalid_dag(dag_id_of(Path(root.name)), root, [fault]), (fault,))]
+    else:
+        found = [_load(path, root, config, variables, connections) for path in pipeline_files(root)]
+    dags = {each.dag.dag_id: each.dag for each in _without_clashes(found, root)}
+    namespace.update({f"magnus_dag_{index}": dag for index, dag in enumerate(dags.values())})
+    return dags
+
+
+def pipeline_files(folder: Path) -> Iterator[Path]:
+    """The pipeline files below a folder, sorted."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in ENDINGS and not hidden and path.name not in _NOT_PIPELINES and _is_pipeline(path):
+            yield path
+
+
+def _is_pipeline(path: Path) -> bool:
+    """Whether a file means to be a pipeline; one that cannot be read does, so that its fault is seen."""
+    if path.stem.endswith(".sub") or not path.is_file():
+        return False
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return True
+    return any(line.replace('"', "").replace("'", "").startswith(_HAS_DAG) for line in lines)
+
+
+def _load(
+    path: Path,
+    root: Path,
+    config_file: Path | None,
+    variables: Mapping[str, str] | None,
+    connections: Mapping[str, str | None],
+) -> Found:
+    dag_id = dag_id_of(path.relative_to(root))
+    try:
+        pipeline, services = loaded(path, config_file, variables, connections)
+        dag_id = pipeline.airflow.get("dag_id") or dag_id
+        return Found(path, dag_of(pipeline, plan_of(pipeline, services), dag_id=dag_id))
+    except PipelineError as error:
+        faults = error.faults
+    except Exception as error:  # one file must not hide the others; it is shown in the UI
+        log.exception("%s cannot be made a DAG", path)
+        faults = (Fault(Position(path, 1, 1), "", f"cannot be made a DAG: {type(error).__name__}: {error}"),)
+    return Found(path, invalid_dag(dag_id, path, faults), faults)
+
+
+def _without_clashes(found: list[Found], root: Path) -> Iterator[Found]:
+    """Files that would make one DAG id become one invalid DAG that names them all."""
+    by_id: dict[str, list[Found]] = {}
+    for each in found:
+        by_id.setdefault(each.dag.dag_id, []).append(each)
+    for dag_id, clashing in by_id.items():
+        if len(clashing) == 1:
+            yield clashing[0]
+            continue
+        paths = " and ".join(str(each.path.relative_to(root)) for each in clashing)
+        message = f"{paths} make the same DAG id {dag_id!r}: rename one, or give it airflow.dag_id"
+        faults = tuple(Fault(Position(each.path, 1, 1), "", message) for each in clashing)
+        yield Found(clashing[0].path, invalid_dag(dag_id, root, faults), faults)
