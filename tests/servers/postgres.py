@@ -1,0 +1,59 @@
+"""A PostgreSQL server with one database. It refuses to run as root: then it runs as the user that Debian made for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers.programs import Programs, answers, ended_together, free_port, program
+
+_DEBIAN = Path("/usr/lib/postgresql")
+_PASSWORD = "a p@ss/word"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """How to reach the server.
+
+    :param url: SQLAlchemy's, with user and password.
+    """
+
+    url: str
+    password: str
+    port: int
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[tuple[PostgresServer, Programs]]:
+    """A server below ``folder``, whose path must be short: it holds a Unix socket."""
+    from urllib.parse import quote
+
+    folders = sorted(_DEBIAN.glob("*/bin"), reverse=True)
+    initdb, postgres = program("initdb", *folders), program("postgres", *folders)
+    user = "postgres" if os.geteuid() == 0 else None
+    data, password_file, port = folder / "data", folder / "password", free_port()
+    password_file.write_text(_PASSWORD)
+    if user is not None:
+        for path in (folder, password_file):
+            shutil.chown(path, user, user)
+    with ended_together(folder) as programs:
+        programs.run(
+            initdb, "--pgdata", str(data), "--username", "test", "--pwfile", str(password_file),
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", user=user,
+        )  # fmt: skip
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": str(folder),
+            "fsync": "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        programs.start([postgres, "-D", str(data), *options], user=user, end_by=signal.SIGINT)
+        programs.wait_until(lambda: answers(port), "PostgreSQL")
+        url = f"postgresql+psycopg2://test:{quote(_PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+        yield PostgresServer(url, _PASSWORD, port), programs
