@@ -92,7 +92,7 @@ class StepMixin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" not in cls.__dict__:
-            cls.__init__ = _own_init(cls)  # type: ignore[method-assign, misc]
+            cls.__init__ = _own_init(cls)  # type: ignore[method-assign]
         own = cls.__dict__.get("execute")
         if own is not None and not getattr(own, "is_magnus_attempt", False):
             cls.execute = _as_attempt(own)  # type: ignore[method-assign]
@@ -360,7 +360,7 @@ class _Recorded:
             raise StepFailedError(f"the step skipped itself: {error}") from error
 
 
-def _own_init(cls: type) -> Callable[..., None]:
+def _own_init(cls: type[StepMixin]) -> Callable[..., None]:
     """An ``__init__`` for a class that has none: Airflow's operators count on each class having its own."""
 
     def __init__(self: Any, *, step: StepSettings | None = None, **kwargs: Any) -> None:  # noqa: N807
