@@ -6,7 +6,6 @@ Importing this module must not import Airflow: its environment is set first.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import secrets
 import shutil
@@ -14,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from airflow_magnus.hooks.services import OpenServices, ServiceSources
 
-log = logging.getLogger(__name__)
-
 _DAG_FILE = """\
 # An Airflow DAG file: dag.test wants the DAG to be in a bundle.
 from airflow_magnus.dags.embedded import current_dag
@@ -39,6 +37,9 @@ from airflow_magnus.dags.embedded import current_dag
 dag = current_dag()
 """
 _DAG_ID = "magnus-execute"
+_TRIED_RELEASES = ("3.3.",)
+_OLD_ROUTE = "_CADWYN_DELETED_ROUTE"
+"""Cadwyn's mark of a route that only older versions have."""
 _current: DAG | None = None
 _home: Path | None = None
 
@@ -85,16 +86,18 @@ def execute(execution: Execution) -> RunLog:
 def _serve_newest_api_only() -> None:
     """Let Airflow's in-process API know its newest version alone: making the old ones takes longer than all the rest.
 
-    The client of this process speaks the newest. Where Airflow has changed, all versions are made, as ever.
+    The client of this process speaks the newest. Tried on the releases named here; on others all versions are made.
     """
-    try:
-        from airflow.api_fastapi.execution_api import versions
-        from cadwyn import HeadVersion, Version, VersionBundle
+    if not version("apache-airflow-core").startswith(_TRIED_RELEASES):
+        return
+    from airflow.api_fastapi.execution_api import versions
+    from airflow.api_fastapi.execution_api.routes import execution_api_router
+    from cadwyn import HeadVersion, Version, VersionBundle
 
-        newest = versions.bundle.versions[0].value
-        versions.bundle = VersionBundle(HeadVersion(), Version(newest))
-    except (ImportError, AttributeError, IndexError):
-        log.debug("all versions of the in-process API are made", exc_info=True)
+    versions.bundle = VersionBundle(HeadVersion(), Version(versions.bundle.versions[0].value))
+    execution_api_router.routes[:] = [
+        route for route in execution_api_router.routes if _OLD_ROUTE not in getattr(route, "tags", ())
+    ]
 
 
 def current_dag() -> DAG:
@@ -171,8 +174,8 @@ def _airflow(log_level: str) -> Iterator[None]:
         raise MagnusError("Airflow is imported already: run `magnus execute` in a process of its own")
     with tempfile.TemporaryDirectory(prefix="magnus-airflow-", ignore_cleanup_errors=True) as name:
         set_environment(Path(name), log_level)
+        warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient`")
         make_home(Path(name))
-        _serve_newest_api_only()
         yield
 
 
@@ -203,6 +206,7 @@ def make_home(home: Path) -> None:
     shutil.copyfile(_migrated_database(), home / "airflow.db")
     (home / "dags").mkdir(exist_ok=True)
     (home / "dags" / "pipeline.py").write_text(_DAG_FILE)
+    _serve_newest_api_only()
     _home = home
 
 

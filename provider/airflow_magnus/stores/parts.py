@@ -129,6 +129,8 @@ class ObjectParts:
 class DatabaseParts:
     """Parts as rows of one table, made on first use, of any database that SQLAlchemy speaks to.
 
+    Every call has a connection of its own: a task asks a few times in hours, and a server has few connections.
+
     :param url: SQLAlchemy URL; its password is never shown.
     """
 
@@ -139,11 +141,18 @@ class DatabaseParts:
 
         parsed = sa.make_url(url)
         self.location = parsed.render_as_string(hide_password=True)
-        self._engine: Engine = sa.create_engine(parsed, pool_pre_ping=True)
+        # A second writer of a SQLite file waits for the first, on a slow disk for longer than the usual 5 seconds.
+        patience = {"timeout": 60} if parsed.get_backend_name() == "sqlite" else {}
+        self._engine: Engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=patience)
+        # Keys are compared byte by byte, whatever the language of the database: `a` is not `A`, and the keys of a
+        # folder lie side by side in the index.
+        key = sa.String(700)
+        for backend, collation in (("postgresql", "C"), ("mysql", "utf8mb4_bin"), ("mariadb", "utf8mb4_bin")):
+            key = key.with_variant(sa.String(700, collation=collation), backend)
         self._table = sa.Table(
             self.TABLE,
             sa.MetaData(),
-            sa.Column("key", sa.String(700), primary_key=True),
+            sa.Column("key", key, primary_key=True),
             sa.Column("body", sa.Text, nullable=False),
             sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
         )
@@ -177,13 +186,13 @@ class DatabaseParts:
     def put(self, key: str, text: str) -> None:
         import sqlalchemy as sa
 
+        update = sa.update(self._table).where(self._table.c.key == key).values(body=text)
         try:
             with self._begin() as connection:
-                done = connection.execute(
-                    sa.update(self._table).where(self._table.c.key == key).values(body=text)
-                )
-                if done.rowcount == 0:
-                    connection.execute(sa.insert(self._table).values(key=key, body=text))
+                is_there = connection.execute(update).rowcount > 0
+            if not is_there and not self.create(key, text):
+                with self._begin() as connection:  # somebody else has made the row between the two
+                    connection.execute(update)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"cannot write {key} to {self.location}: {error}") from error
 
@@ -203,7 +212,8 @@ class DatabaseParts:
         return {key: found[key] for key in wanted if key in found}
 
     def list_keys(self, prefix: str) -> list[str]:
-        return self._keys(self._table.c.key.startswith(f"{prefix}/", autoescape=True))
+        column = self._table.c.key
+        return self._keys((column >= f"{prefix}/") & (column < f"{prefix}0"))  # "0" comes right after "/"
 
     def list_runs(self) -> list[str]:
         keys = self._keys(self._table.c.key.endswith("/run.json", autoescape=True))

@@ -1,0 +1,2 @@
+def f(n, l, d):
+    return {"sum": n + len(l) + d["k"]}

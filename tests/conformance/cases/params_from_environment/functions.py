@@ -1,0 +1,2 @@
+def f(given):
+    return {"seen": given}
