@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from servers.programs import Programs, answers, ended_together, free_port, program
 
@@ -26,6 +27,17 @@ class PostgresServer:
     url: str
     password: str
     port: int
+
+    def make_database(self) -> str:
+        """Make an empty database that no other test has; returns its URL."""
+        import sqlalchemy as sa
+        from sqlalchemy.pool import NullPool
+
+        url, name = sa.make_url(self.url), f"test_{uuid4().hex[:12]}"
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return url.set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager

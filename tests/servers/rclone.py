@@ -23,8 +23,6 @@ def rclone_server(folder: Path) -> Iterator[tuple[S3Server, Programs]]:
             [
                 rclone, "serve", "s3", str(folder / "buckets"), "--addr", f"127.0.0.1:{port}",
                 "--auth-key", ",".join(_USER), "--config", str(folder / "no.conf"),
-                "--cache-dir", str(folder / "cache"), "--vfs-cache-mode", "writes",
-                "--dir-cache-time", "0s", "--poll-interval", "0",
             ]
         )  # fmt: skip
         programs.wait_until(lambda: answers(port), "rclone")
