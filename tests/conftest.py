@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from airflow_magnus.dags import embedded
 
 for _name in list(os.environ):

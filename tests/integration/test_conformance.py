@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
 from airflow_magnus import cli
 
 HERE = Path(__file__).resolve().parents[1] / "conformance"
