@@ -12,28 +12,29 @@ from airflow_magnus.dags.settings import TAG
 from airflow_magnus.errors import Fault
 
 INVALID_TAG = "invalid"
+_MOST_SHOWN = 100
+_LONGEST_LABEL = 160
 
 
-class Faults(BaseOperator):
-    """Shows the faults of a pipeline file; fails if it is run all the same.
+class FileFault(BaseOperator):
+    """Stands for one fault of a pipeline file, so that the grid lists them; fails if it is run all the same.
 
-    :param faults: one line each.
+    :param fault: what is wrong, and where.
     """
 
-    template_fields = ("faults",)
-    template_fields_renderers = {"faults": "md"}  # noqa: RUF012
+    template_fields = ("fault",)
     ui_color = "#f5b7b1"
 
-    def __init__(self, *, faults: str, **kwargs: Any) -> None:
+    def __init__(self, *, fault: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.faults = faults
+        self.fault = fault
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Nothing is a template."""
 
     def execute(self, context: Any) -> None:
-        """Fail, with the faults."""
-        raise AirflowFailException(self.faults)
+        """Fail, with the fault."""
+        raise AirflowFailException(self.fault)
 
 
 def invalid_dag(dag_id: str, path: Path, faults: Sequence[Fault]) -> DAG:
@@ -41,6 +42,7 @@ def invalid_dag(dag_id: str, path: Path, faults: Sequence[Fault]) -> DAG:
     count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
     dag = DAG(
         dag_id,
+        dag_display_name=f"{dag_id} ({count})",
         schedule=None,
         tags=[TAG, INVALID_TAG],
         description=f"{path.name} is refused: {count}",
@@ -51,14 +53,22 @@ def invalid_dag(dag_id: str, path: Path, faults: Sequence[Fault]) -> DAG:
             "refused": Param(schema={"enum": []}, description=f"{path.name} has {count}: mend the file first")
         },
     )
-    Faults(
-        task_id="faults",
-        task_display_name=count,
-        doc_md=_page(path, faults, count),
-        faults="\n".join(map(str, faults)),
-        dag=dag,
-    )
+    for number, fault in enumerate(faults[:_MOST_SHOWN]):
+        FileFault(
+            task_id=f"fault_{number}",
+            task_display_name=_label(fault),
+            doc_md=_page(path, [fault], count),
+            fault=str(fault),
+            dag=dag,
+        )
     return dag
+
+
+def _label(fault: Fault) -> str:
+    """A fault in one line of the grid."""
+    place = f"line {fault.position.line}: " if fault.position else ""
+    text = f"{place}{fault.message}"
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def _page(path: Path, faults: Sequence[Fault], count: str) -> str:

@@ -112,7 +112,7 @@ def _connect(graph: Graph, step: Step, tasks: dict[str, Any]) -> None:
     if handler.kind != "fail":
         gate = FailureGate(
             task_id=f"{task_id_of(step.name)}--on_failure",
-            task_display_name=f"{step.name} failed",
+            task_display_name=f"on failure of {step.name}",
             step_task_id=task.task_id,
         )
         task.set_downstream(gate)

@@ -46,7 +46,8 @@ def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
         "tags": sorted({TAG, *given.get("tags", ())}),
         "description": given.get("description") or pipeline.graph.description or None,
         **({"dag_display_name": pipeline.graph.name} if pipeline.graph.name else {}),
-        "doc_md": given.get("doc_md") or as_markdown(pipeline),
+        # The digest makes a new version of the DAG of every change of the file.
+        "doc_md": f"{given.get('doc_md') or as_markdown(pipeline)}\n\n`{pipeline.path.name}` {pipeline.digest[:12]}",
         "default_args": default_args,
         "params": {name: _param(parameter) for name, parameter in pipeline.parameters.items()},
         **arguments,

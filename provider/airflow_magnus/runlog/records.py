@@ -11,9 +11,9 @@ writer and never changed:
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
 Stage = Literal["get", "put"]
@@ -31,6 +31,14 @@ def duration(start: str, end: str) -> str:
     return str(datetime.fromisoformat(end) - datetime.fromisoformat(start))
 
 
+def printable(text: str) -> str:
+    """Text that can be written as UTF-8; stray bytes of a file name, as Python reads them, become ``\\udc…``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Message = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstance(value, str) else value)]
+
+
 class Record(BaseModel):
     """Base of all records: unknown fields of a later version are kept, not refused; NaN stays NaN."""
 
@@ -43,8 +51,8 @@ class CodeIdentity(Record):
     code_identifier: str | None = None
     code_identifier_type: str
     code_identifier_dependable: bool = False
-    code_identifier_url: str | None = None
-    code_identifier_message: str | None = None
+    code_identifier_url: Message | None = None
+    code_identifier_message: Message | None = None
 
 
 class CatalogEntry(Record):
@@ -136,8 +144,8 @@ class AttemptClosed(Record):
     start_time: str
     end_time: str = Field(default_factory=timestamp)
     status: Literal["SUCCESS", "FAIL"]
-    message: str = ""
-    step_message: str = ""
+    message: Message = ""
+    step_message: Message = ""
     mock: bool = False
     is_attempt: bool = True
     code_identities: list[CodeIdentity] = Field(default_factory=list)

@@ -10,15 +10,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from airflow_magnus.errors import CatalogError, StoreError
+from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError, StoreError
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.globs import files_below, matches
 from airflow_magnus.stores.objects import probe
-from airflow_magnus.stores.transfers import Sent, digest_of, download, in_parallel, upload
+from airflow_magnus.stores.transfers import (
+    SINGLE_REQUEST,
+    Sent,
+    copy,
+    digest_of,
+    download,
+    in_parallel,
+    upload,
+)
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +123,7 @@ class CatalogStore:
                 plain,
                 f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
                 same_as=_same_as(known.get(name)),
-                may_create=plain not in taken,
+                is_free=None if self.is_conditional else plain not in taken,
             )
             results.append(sent)
             return self._entry(name, sent.digest, sent.key, sent.size, "put")
@@ -153,13 +162,7 @@ class CatalogStore:
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
             target = _target(folder, entry.name)
-            size = download(
-                self._store,
-                entry.catalog_relative_path,
-                target,
-                entry.data_hash,
-                what=f"catalog get: {entry.name!r} at {self.location}/{entry.catalog_relative_path}",
-            )
+            size = self._fetch(entry, target)
             return entry.model_copy(update={"stage": "get", "size": size})
 
         moved.entries = in_parallel(fetch, chosen.values())
@@ -170,25 +173,62 @@ class CatalogStore:
         )  # fmt: skip
         return moved
 
+    def _fetch(self, entry: CatalogEntry, target: Path) -> int:
+        """Download what an entry names: from its key, or from where :meth:`settle` keeps what was there first."""
+        what = f"catalog get: {entry.name!r} at {self.location}/{entry.catalog_relative_path}"
+        try:
+            return download(self._store, entry.catalog_relative_path, target, entry.data_hash, what=what)
+        except DigestMismatchError:
+            run_id, _, name = entry.catalog_relative_path.partition("/")
+            if name == entry.name:
+                with suppress(CatalogEntryNotFoundError):
+                    kept = _first_key(run_id, name)
+                    return download(self._store, kept, target, entry.data_hash, what=what)
+            raise
+
     def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
         """Bring the plain keys up to the entries that count, by copies inside the store.
 
-        Anyone who looks at the run's folder then sees its final files. May be done again at any time.
+        Anyone who looks at the run's folder then sees its final files. What a plain key held first is kept, as a
+        committed record names it there: a task that is cleared later still gets it. May be done again at any time.
+        Cost: 1 LIST; 2 requests for each file that was put more than once or is large, 2 more the first time.
         """
-        self.copy(
-            {
-                f"{run_id}/{entry.name}": entry.catalog_relative_path
-                for entry in entries
-                if entry.catalog_relative_path != f"{run_id}/{entry.name}"
-            }
+        kept = self._keys(_first_key(run_id, ""))
+        moves: dict[str, str] = {}
+        for entry in entries:
+            plain, first = f"{run_id}/{entry.name}", _first_key(run_id, entry.name)
+            if entry.catalog_relative_path != plain:
+                moves[plain] = entry.catalog_relative_path
+            elif first in kept:
+                moves[plain] = first
+        changing = {plain: _first_key(run_id, plain.partition("/")[2]) for plain in moves}
+        in_parallel(
+            lambda change: self._keep(*change),
+            [(p, first) for p, first in changing.items() if first not in kept],
         )
+        self.copy(moves)
+
+    def _keep(self, plain: str, first: str) -> None:
+        """Copy what is at a plain key aside, unless that was done before."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        try:
+            there = obstore.get(self._store, plain)
+            if there.meta["size"] <= SINGLE_REQUEST:  # no attempt creates a plain key of a larger file
+                mode = "create" if self.is_conditional else "overwrite"
+                self._store.put(first, there.bytes(), mode=mode, use_multipart=False)
+        except (FileNotFoundError, AlreadyExistsError):
+            pass
+        except BaseError as error:
+            raise StoreError(f"cannot copy {plain} to {first} in {self.location}: {error}") from error
 
     def copy(self, sources: Mapping[str, str]) -> None:
         """Copy objects inside the store: new key → key. Cost: 1 request each, no byte passes through here."""
 
         def one(move: tuple[str, str]) -> None:
             try:
-                self._store.copy(move[1], move[0], overwrite=True)
+                copy(self._store, move[1], move[0])
             except Exception as error:
                 raise StoreError(f"cannot copy {move[1]} to {move[0]} in {self.location}: {error}") from error
 
@@ -215,10 +255,13 @@ class CatalogStore:
             size=size,
         )
 
-    def _keys(self, run_id: str) -> set[str]:
+    def _keys(self, prefix: str) -> set[str]:
         import obstore
 
-        return {meta["path"] for batch in obstore.list(self._store, prefix=run_id) for meta in batch}
+        try:
+            return {meta["path"] for batch in obstore.list(self._store, prefix=prefix) for meta in batch}
+        except Exception as error:
+            raise StoreError(f"cannot list {self.location}/{prefix}: {error}") from error
 
     def _forget(self, key: str) -> None:
         try:
@@ -257,6 +300,11 @@ class DoNothingCatalog:
     def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
         """Nothing can be missing."""
         return True
+
+
+def _first_key(run_id: str, name: str) -> str:
+    """Where the bytes are kept that a plain key held first, before it was settled."""
+    return f"{run_id}/{VERSIONS}/first/{name}"
 
 
 def kept_at(entry: CatalogEntry, run_id: str) -> CatalogEntry:
@@ -313,5 +361,8 @@ def _target(folder: Path, name: str) -> Path:
         raise CatalogError(
             f"catalog get: {name!r} would be written to {target.parent.resolve()}, outside {folder}: remove the link"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogError(f"catalog get: no folder can be made for {name!r}: {error}") from error
     return target

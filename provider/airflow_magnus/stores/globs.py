@@ -38,15 +38,23 @@ def _segment(text: str) -> str:
             out.append("[^/]*")
         elif char == "?":
             out.append("[^/]")
-        elif char == "[" and (end := text.find("]", i + 2)) > 0:
-            inner = text[i + 1 : end].replace("\\", "\\\\")
-            inner = "^" + inner[1:] if inner.startswith("!") else inner.replace("^", r"\^", 1)
-            out.append(f"(?!/)[{inner}]")
+        elif char == "[" and (end := text.find("]", i + (3 if text[i + 1 : i + 2] == "!" else 2))) > 0:
+            out.append(_set(text[i + 1 : end]))
             i = end
         else:
             out.append(re.escape(char))
         i += 1
     return "".join(out)
+
+
+def _set(text: str) -> str:
+    """One of ``[…]``: characters and ranges of them, ``!`` in front for all others; never ``/``."""
+    is_negated = text.startswith("!")
+    ranges = [(a or one, z or one) for a, z, one in re.findall("(.)-(.)|(.)", text[is_negated:], re.DOTALL)]
+    items = "".join(f"{re.escape(a)}-{re.escape(z)}" for a, z in ranges if a <= z)
+    if not items:
+        return "[^/]" if is_negated else "(?!)"
+    return f"(?!/)[{'^' if is_negated else ''}{items}]"
 
 
 def matches(pattern: str, name: str) -> bool:

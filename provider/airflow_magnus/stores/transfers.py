@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
+from airflow_magnus.runlog.records import printable
 from airflow_magnus.stores.globs import PARTIAL
+from airflow_magnus.stores.objects import explain
 
 SINGLE_REQUEST = 16 * 1024 * 1024
 """Largest file, in bytes, that is read whole and sent by one (conditional) request."""
+LARGEST_COPY = 5 * 1024**3
+"""Largest object, in bytes, that S3 copies by itself."""
 CHUNK = 1024 * 1024
 THREADS = 8
 """Transfers at a time."""
@@ -47,9 +51,11 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int = THREA
         return [work(item) for item in todo]
     with ThreadPoolExecutor(min(threads, len(todo)), thread_name_prefix="magnus-transfer") as pool:
         futures = [pool.submit(work, item) for item in todo]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        if waiting or any(future.exception() for future in done):
-            for future in waiting:
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            # Also when this thread is interrupted: what has not begun does not begin.
+            for future in futures:
                 future.cancel()
         return [future.result() for future in futures if not future.cancelled()]
 
@@ -61,36 +67,53 @@ def upload(
     other_key: str,
     *,
     same_as: Callable[[str], str | None] = lambda digest: None,
-    may_create: bool = True,
+    is_free: bool | None = None,
 ) -> Sent:
     """Send one file, to ``key`` if nothing is there, else to ``other_key``.
 
     :param same_as: gives the key where the bytes of a digest lie already, if anywhere: then nothing is sent.
-    :param may_create: False to leave ``key`` alone.
+    :param is_free: whether nothing is at ``key``; None: the store says so when it is asked to create it.
+    :raises CatalogError: when the file cannot be stored.
     """
+    from obstore.exceptions import BaseError
+
+    try:
+        if path.stat().st_size > SINGLE_REQUEST:
+            return _upload_large(store, path, other_key, same_as)
+        return _upload_small(store, path, key, other_key, same_as, is_free)
+    except (ValueError, UnicodeError) as error:
+        raise CatalogError(
+            f"{printable(str(path))} cannot be stored: its name is not allowed in an object store "
+            f"({printable(str(error))}); rename the file"
+        ) from error
+    except BaseError as error:
+        raise CatalogError(f"{path} cannot be stored: {explain(error, '')}") from error
+
+
+def _upload_small(
+    store: Any,
+    path: Path,
+    key: str,
+    other_key: str,
+    same_as: Callable[[str], str | None],
+    is_free: bool | None,
+) -> Sent:
     from obstore.exceptions import AlreadyExistsError
 
-    size = path.stat().st_size
-    if size > SINGLE_REQUEST:
-        return _upload_large(store, path, other_key, same_as)
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     there = same_as(digest)
     if there is not None:
         return Sent(there, digest, len(data), is_new=False)
-    try:
-        if may_create:
-            try:
-                store.put(key, data, mode="create", use_multipart=False)
-                return Sent(key, digest, len(data))
-            except AlreadyExistsError:
-                pass
-        store.put(other_key, data, use_multipart=False)
-    except (ValueError, UnicodeError) as error:
-        raise CatalogError(
-            f"{path} cannot be stored: its name is not allowed in an object store ({error}); rename the file"
-        ) from error
-    return Sent(other_key, digest, len(data))
+    if is_free is None:
+        try:
+            store.put(key, data, mode="create", use_multipart=False)
+            return Sent(key, digest, len(data))
+        except AlreadyExistsError:
+            is_free = False
+    chosen = key if is_free else other_key
+    store.put(chosen, data, use_multipart=False)
+    return Sent(chosen, digest, len(data))
 
 
 def _upload_large(store: Any, path: Path, key: str, same_as: Callable[[str], str | None]) -> Sent:
@@ -106,12 +129,36 @@ def _upload_large(store: Any, path: Path, key: str, same_as: Callable[[str], str
             if there is not None:
                 return Sent(there, known, path.stat().st_size, is_new=False)
             source.seek(0)
-        with obstore.open_writer(store, key, buffer_size=SINGLE_REQUEST, max_concurrency=4) as writer:
+        part = _part_size(path.stat().st_size)
+        with obstore.open_writer(store, key, buffer_size=part, max_concurrency=4) as writer:
             while chunk := source.read(4 * CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
                 writer.write(chunk)
     return Sent(key, digest.hexdigest(), size)
+
+
+def _part_size(size: int) -> int:
+    """Bytes of one part of a large object: S3 takes at most 10,000 of them."""
+    return max(SINGLE_REQUEST, size // 9_000)
+
+
+def copy(store: Any, source: str, target: str) -> None:
+    """Copy one object inside the store, replacing what is at ``target``.
+
+    Cost: 1 request. S3 copies at most 5 GiB: the bytes of larger objects pass through here.
+    """
+    import obstore
+
+    try:
+        store.copy(source, target, overwrite=True)
+    except obstore.exceptions.BaseError:
+        size = store.head(source)["size"]
+        if size <= LARGEST_COPY:
+            raise
+        with obstore.open_writer(store, target, buffer_size=_part_size(size), max_concurrency=4) as writer:
+            for chunk in obstore.get(store, source).stream(min_chunk_size=4 * CHUNK):
+                writer.write(chunk)
 
 
 def download(store: Any, key: str, target: Path, digest: str, *, what: str) -> int:
@@ -123,6 +170,7 @@ def download(store: Any, key: str, target: Path, digest: str, *, what: str) -> i
     :raises DigestMismatchError: when its bytes are not those recorded; the local file stays as it was.
     """
     import obstore
+    from obstore.exceptions import BaseError
 
     partial = target.with_name(f"{PARTIAL}{secrets.token_hex(8)}")
     found = hashlib.sha256()
@@ -150,6 +198,8 @@ def download(store: Any, key: str, target: Path, digest: str, *, what: str) -> i
         ) from error
     except IsADirectoryError as error:
         raise CatalogError(f"{what} cannot be written: {target} is a folder") from error
+    except BaseError as error:
+        raise CatalogError(f"{what} cannot be read: {explain(error, '')}") from error
     finally:
         partial.unlink(missing_ok=True)
     return size

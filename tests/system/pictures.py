@@ -1,0 +1,54 @@
+"""Pictures of the Airflow UI by headless Chromium, for the docs and for people to look at."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def signed_in(base_url: str, user: str, password: str) -> Iterator[Page]:
+    """A page of Airflow's UI, signed in by the simple auth manager's form."""
+    chromium = shutil.which("chromium")
+    assert chromium, "chromium is not installed: `make test-all` installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{base_url}/auth/login")
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", password)
+        page.click("button[type=submit]")
+        page.wait_for_url(lambda url: "/login" not in url)
+        yield page
+        browser.close()
+
+
+def take(page: Page, url: str, target: Path, *, wait_for: str = "", settle_ms: int = 2500) -> None:
+    """Open a page, wait until its data is there, and keep a picture of it."""
+    page.goto(url)
+    if wait_for:
+        page.wait_for_selector(f"text={wait_for}", timeout=20_000)
+    page.wait_for_timeout(settle_ms)
+    page.screenshot(path=str(target))
+
+
+if __name__ == "__main__":
+    base, folder, *paths = sys.argv[1:]
+    with signed_in(base, "admin", "admin") as signed:
+        for number, path in enumerate(paths):
+            take(signed, base + path, Path(folder) / f"{number}.png")
