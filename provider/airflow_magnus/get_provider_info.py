@@ -48,6 +48,12 @@ _OPTIONS = {
         "False",
         "boolean",
     ),
+    "run_log_url": _option(
+        "Where the button *Run log* of a task leads: a URL with {run_id}, {dag_id} and {airflow_run_id}."
+        " When empty, the page of the DAG run.\n",
+        "",
+        example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
+    ),
     "keep_work_folders": _option(
         "Keep the working folders of tasks that have ended, to look into them.\n", "False", "boolean"
     ),
@@ -61,25 +67,8 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Magnus",
         "description": "Write a pipeline once in YAML; run it on a laptop and on Airflow unchanged,"
         " with a run log, a data catalog and secrets.",
-        "integrations": [
-            {
-                "integration-name": "Magnus",
-                "external-doc-url": "https://pypi.org/project/airflow-provider-magnus/",
-                "tags": ["software"],
-            }
-        ],
-        "hooks": [
-            {
-                "integration-name": "Magnus",
-                "python-modules": [
-                    "airflow_magnus.hooks.catalog",
-                    "airflow_magnus.hooks.run_log",
-                    "airflow_magnus.hooks.secrets",
-                ],
-            }
-        ],
         "connection-types": connection_types(),
-        "extra-links": [],
+        "extra-links": ["airflow_magnus.operators.links.RunLogLink"],
         "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],
         "cli": ["airflow_magnus.airflow_cli.get_cli_commands"],
         "config": {

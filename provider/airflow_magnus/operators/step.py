@@ -34,6 +34,7 @@ from airflow_magnus.operators.environment import (
     variables_set,
 )
 from airflow_magnus.operators.identity import code_identities
+from airflow_magnus.operators.links import RunLogLink
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.rerun import take_over
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
@@ -84,6 +85,7 @@ class StepMixin:
     is kept only if it was put by :func:`airflow_magnus.put_in_catalog`.
     """
 
+    operator_extra_links = (RunLogLink(),)
     overwrite_rtif_after_execution = True
     is_magnus_step = True
     result_is_parameters = False
@@ -216,6 +218,7 @@ class StepMixin:
         self._open = ExitStack()
         services = open_services(self.step.services)
         header = header_of(self.step.run, services, context)
+        self.magnus_run_id = header.run_id
         place = self.step.place or place_in_dag(self, self.step_name)
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
