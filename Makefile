@@ -63,7 +63,9 @@ clean: ## remove what these targets made, but for the environment
 	rm -rf .demo site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # The first Python of 3.11 to 3.13 that can make an environment. Debian's has its venv module in a package of its own.
+# One whose Python is gone is made anew.
 $(VENV)/bin/python:
+	@rm -rf $(VENV)
 	@for name in python3.12 python3.13 python3.11 python3; do \
 		"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || continue; \
 		found="$$name"; \
