@@ -21,7 +21,7 @@ os.environ.update(
     AWS_CONFIG_FILE=str(_home / "no-aws-config"),
 )
 
-pytest_plugins = ["fixtures_s3"]
+pytest_plugins = ["fixtures_s3", "servers.fixtures"]
 
 
 @pytest.fixture(scope="session")

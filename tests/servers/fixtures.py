@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pytest
 
+from servers.airflow import AirflowServer, airflow_server
 from servers.ceph import ceph_server
 from servers.postgres import PostgresServer, postgres_server
 from servers.programs import Programs
@@ -39,6 +40,12 @@ def rclone(request: pytest.FixtureRequest) -> Iterator[S3Server]:
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """PostgreSQL with an empty database."""
     yield from _served(request, "postgres", postgres_server)
+
+
+@pytest.fixture(scope="session")
+def airflow(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[AirflowServer]:
+    """Airflow with a scheduler and LocalExecutor on PostgreSQL. Starts in 40 s."""
+    yield from _served(request, "airflow", lambda folder: airflow_server(folder, postgres))
 
 
 def _served(
