@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError, StoreError
 from airflow_magnus.runlog.records import CatalogEntry
-from airflow_magnus.stores.globs import files_below, matches
+from airflow_magnus.stores.globs import matches
+from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
 from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.transfers import (
     SINGLE_REQUEST,
@@ -30,8 +31,6 @@ from airflow_magnus.stores.transfers import (
 )
 
 log = logging.getLogger(__name__)
-
-VERSIONS = ".versions"
 
 
 @dataclass
@@ -89,7 +88,7 @@ class CatalogStore:
                 f"catalog put: the compute data folder {folder} does not exist: let the command make it, "
                 "or name another one by catalog.compute_data_folder"
             )
-        chosen = _chosen(folder, patterns, moved.warnings)
+        chosen = files_to_put(folder, patterns, moved.warnings)
         self._send(run_id, chosen, attempt_id, known, moved)
         return moved
 
@@ -100,7 +99,7 @@ class CatalogStore:
         if not path.is_file():
             raise CatalogError(f"put_in_catalog: there is no file {path}")
         moved = Moved()
-        self._send(run_id, {_checked(name): path}, attempt_id, known, moved)
+        self._send(run_id, {checked(name): path}, attempt_id, known, moved)
         return moved.entries[0]
 
     def _send(
@@ -161,7 +160,7 @@ class CatalogStore:
             chosen.update(found)
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
-            target = _target(folder, entry.name)
+            target = place_to_write(folder, entry.name)
             size = self._fetch(entry, target)
             return entry.model_copy(update={"stage": "get", "size": size})
 
@@ -182,7 +181,7 @@ class CatalogStore:
             run_id, _, name = entry.catalog_relative_path.partition("/")
             if name == entry.name:
                 with suppress(CatalogEntryNotFoundError):
-                    kept = _first_key(run_id, name)
+                    kept = first_key(run_id, name)
                     return download(self._store, kept, target, entry.data_hash, what=what)
             raise
 
@@ -193,15 +192,15 @@ class CatalogStore:
         committed record names it there: a task that is cleared later still gets it. May be done again at any time.
         Cost: 1 LIST; 2 requests for each file that was put more than once or is large, 2 more the first time.
         """
-        kept = self._keys(_first_key(run_id, ""))
+        kept = self._keys(first_key(run_id, ""))
         moves: dict[str, str] = {}
         for entry in entries:
-            plain, first = f"{run_id}/{entry.name}", _first_key(run_id, entry.name)
+            plain, first = f"{run_id}/{entry.name}", first_key(run_id, entry.name)
             if entry.catalog_relative_path != plain:
                 moves[plain] = entry.catalog_relative_path
             elif first in kept:
                 moves[plain] = first
-        changing = {plain: _first_key(run_id, plain.partition("/")[2]) for plain in moves}
+        changing = {plain: first_key(run_id, plain.partition("/")[2]) for plain in moves}
         in_parallel(
             lambda change: self._keep(*change),
             [(p, first) for p, first in changing.items() if first not in kept],
@@ -302,11 +301,6 @@ class DoNothingCatalog:
         return True
 
 
-def _first_key(run_id: str, name: str) -> str:
-    """Where the bytes are kept that a plain key held first, before it was settled."""
-    return f"{run_id}/{VERSIONS}/first/{name}"
-
-
 def kept_at(entry: CatalogEntry, run_id: str) -> CatalogEntry:
     """The entry as a run that takes it over has it: at the plain key of its own folder."""
     return entry.model_copy(update={"catalog_relative_path": f"{run_id}/{entry.name}"})
@@ -321,48 +315,3 @@ def _same_as(entry: CatalogEntry | None) -> Callable[[str], str | None]:
         return entry.catalog_relative_path
 
     return same_as
-
-
-def _chosen(folder: Path, patterns: Sequence[str], warnings: list[str]) -> dict[str, Path]:
-    """Files below the folder by name; links that lead out of it are left out with a warning."""
-    present = dict(files_below(folder))
-    inside = folder.resolve()
-    chosen: dict[str, Path] = {}
-    for pattern in patterns:
-        found = [name for name in present if matches(pattern, name)]
-        if not found:
-            warnings.append(f"catalog put: {pattern!r} matches no file in {folder}")
-        for name in found:
-            if present[name].resolve().is_relative_to(inside):
-                chosen[_checked(name)] = present[name]
-            else:
-                warnings.append(f"catalog put: {name!r} is a link that leads out of {folder}: not stored")
-    return chosen
-
-
-def _checked(name: str) -> str:
-    """A name that is safe as a key below the run's folder."""
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or parts[0] == VERSIONS:
-        raise CatalogError(
-            f"{name!r} cannot be the name of a file in the catalog: it may not be absolute, hold '..' "
-            f"or begin with {VERSIONS!r}"
-        )
-    return name
-
-
-def _target(folder: Path, name: str) -> Path:
-    """Where an entry is written; its folder is made.
-
-    :raises CatalogError: when that is outside the compute data folder.
-    """
-    target = folder / _checked(name)
-    if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise CatalogError(
-            f"catalog get: {name!r} would be written to {target.parent.resolve()}, outside {folder}: remove the link"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CatalogError(f"catalog get: no folder can be made for {name!r}: {error}") from error
-    return target

@@ -31,20 +31,25 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def _segment(text: str) -> str:
-    out, i = [], 0
+    """One segment; between two stars the first fit is taken for good, so that many stars cost no more time."""
+    pieces = [""]  # what lies between the stars
+    i = 0
     while i < len(text):
         char = text[i]
         if char == "*":
-            out.append("[^/]*")
+            pieces.append("")
         elif char == "?":
-            out.append("[^/]")
+            pieces[-1] += "[^/]"
         elif char == "[" and (end := text.find("]", i + (3 if text[i + 1 : i + 2] == "!" else 2))) > 0:
-            out.append(_set(text[i + 1 : end]))
+            pieces[-1] += _set(text[i + 1 : end])
             i = end
         else:
-            out.append(re.escape(char))
+            pieces[-1] += re.escape(char)
         i += 1
-    return "".join(out)
+    if len(pieces) == 1:
+        return pieces[0]
+    first, *between, last = pieces
+    return first + "".join(f"(?>[^/]*?{piece})" for piece in between if piece) + "[^/]*" + last
 
 
 def _set(text: str) -> str:
