@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_magnus.stores.objects import open_object_store
 from airflow_magnus.stores.parts import DatabaseParts, ObjectParts, PartStore
+from contract_backends import CountedParts, ObjectBackend
 from servers.fixtures import ceph, postgres, rclone
 from servers.s3 import S3Server
 
@@ -22,22 +20,6 @@ OBJECT_STORES = ["memory", "folder", *_S3]
 PART_STORES = [*OBJECT_STORES, "sqlite", pytest.param("postgres", marks=_EXTERNAL)]
 
 
-@dataclass(frozen=True)
-class ObjectBackend:
-    """A place for objects, opened.
-
-    :param is_known: whether the package may take it for granted that create-only writes are honoured.
-    :param client: boto3's, of an S3 server; its bucket.
-    """
-
-    name: str
-    store: Any
-    is_known: bool = True
-    is_conditional: bool = True
-    client: Any = None
-    bucket: str = ""
-
-
 @pytest.fixture(scope="session")
 def moto(moto_server: str) -> S3Server:
     """The server in this process, in the shape of the others."""
@@ -47,6 +29,12 @@ def moto(moto_server: str) -> S3Server:
 @pytest.fixture(params=OBJECT_STORES)
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectBackend:
     """An empty object store of each kind."""
+    return _objects(request, str(request.param), tmp_path)
+
+
+@pytest.fixture(params=["memory", "folder", "moto", pytest.param("ceph", marks=_EXTERNAL)])
+def conditional_objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectBackend:
+    """An empty object store of each kind that honours create-only writes."""
     return _objects(request, str(request.param), tmp_path)
 
 
@@ -82,31 +70,6 @@ def _parts(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> PartSto
     opened = ObjectParts(backend.store, name, is_known=backend.is_known)
     opened.is_conditional = opened.find_out_conditional()
     return opened
-
-
-class CountedParts:
-    """A part store that counts the calls that cost requests: a read costs one for each key."""
-
-    def __init__(self, parts: PartStore) -> None:
-        self._parts = parts
-        self.location = parts.location
-        self.counts: dict[str, int] = {}
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._parts, name)
-
-        def counted(first: Any, *others: Any) -> Any:
-            if name == "read":
-                first = list(first)
-            self.counts[name] = self.counts.get(name, 0) + (len(first) if name == "read" else 1)
-            return method(first, *others)
-
-        return counted
-
-    def spent(self) -> Mapping[str, int]:
-        """The calls since this was asked last."""
-        counts, self.counts = self.counts, {}
-        return counts
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_k
 from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.transfers import (
     SINGLE_REQUEST,
+    THREADS,
     Sent,
     copy,
     digest_of,
@@ -51,16 +52,18 @@ class CatalogStore:
     """The catalog over one obstore store.
 
     :param location: as configured; recorded with every entry.
+    :param threads: transfers at a time.
     :param is_known: False for a server that may ignore create-only writes: one of S3's kind that is not AWS.
 
     Where ``is_conditional`` is set to False, a put lists what is there first.
     """
 
-    def __init__(self, store: Any, location: str, *, is_known: bool = True) -> None:
+    def __init__(self, store: Any, location: str, *, is_known: bool = True, threads: int = THREADS) -> None:
         self._store = store
         self.location = location
         self.is_conditional = True
         self._is_known = is_known
+        self._threads = threads
 
     def find_out_conditional(self) -> bool:
         """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
@@ -129,7 +132,7 @@ class CatalogStore:
 
         results: list[Sent] = []
         try:
-            moved.entries += in_parallel(send, chosen.items())
+            moved.entries += in_parallel(send, chosen.items(), self._threads)
         except BaseException:
             # Nobody will ever ask for what this attempt has stored so far; a plain key is better left free.
             in_parallel(self._forget, [sent.key for sent in results if sent.is_new])
@@ -164,7 +167,7 @@ class CatalogStore:
             size = self._fetch(entry, target)
             return entry.model_copy(update={"stage": "get", "size": size})
 
-        moved.entries = in_parallel(fetch, chosen.values())
+        moved.entries = in_parallel(fetch, chosen.values(), self._threads)
         moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
         log.info(
             "catalog get: %d files, %d bytes, %.2f s, from %s",

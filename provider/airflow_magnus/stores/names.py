@@ -37,7 +37,7 @@ def files_to_put(folder: Path, patterns: Sequence[str], warnings: list[str]) -> 
 def checked(name: str) -> str:
     """A name that is safe as a key below the run's folder."""
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or parts[0] == VERSIONS:
+    if not parts or name.startswith("/") or "\0" in name or ".." in parts or parts[0] == VERSIONS:
         raise CatalogError(
             f"{name!r} cannot be the name of a file in the catalog: it may not be absolute, hold '..' "
             f"or begin with {VERSIONS!r}"

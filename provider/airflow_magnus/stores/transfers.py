@@ -86,7 +86,9 @@ def upload(
             f"{printable(str(path))} cannot be stored: its name is not allowed in an object store "
             f"({printable(str(error))}); rename the file"
         ) from error
-    except BaseError as error:
+    except (BaseError, FileNotFoundError) as error:
+        if getattr(error, "errno", None) is not None:  # of this file, not of a bucket
+            raise
         raise CatalogError(f"{path} cannot be stored: {explain(error, '')}") from error
 
 
