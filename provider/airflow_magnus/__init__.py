@@ -15,6 +15,8 @@ _PUBLIC = {
     "pipeline_dag": "airflow_magnus.dags.builder",
     "PipelineTaskGroup": "airflow_magnus.dags.builder",
     "StepMixin": "airflow_magnus.operators.step",
+    "StepSettings": "airflow_magnus.operators.step",
+    "EndOfRun": "airflow_magnus.operators.terminal",
     "get_from_catalog": "airflow_magnus.api",
     "get_object": "airflow_magnus.api",
     "get_parameter": "airflow_magnus.api",

@@ -18,6 +18,7 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
 from airflow_magnus import api
 from airflow_magnus.operators.step import StepMixin, StepSettings
+from airflow_magnus.operators.terminal import EndOfRun
 
 RunDag = Callable[..., Any]
 
@@ -236,3 +237,15 @@ def test_no_folder_socket_or_path_is_left_when_task_has_ended(run_dag: RunDag, t
     run_dag(made)
     assert {p.name for p in Path(tempfile.gettempdir()).glob("magnus-*")} == before
     assert sys.path == path_before
+
+
+@pytest.mark.parametrize(("command", "status"), [("true", "SUCCESS"), ("false", "FAIL")])
+def test_run_log_is_ended_when_hand_written_dag_has_an_end(run_dag: RunDag, command: str, status: str) -> None:
+    with dag(f"ended-{command}") as made:
+        first = OwnStep(task_id="first", step=StepSettings(put=["*"]))
+        second = BashTask(task_id="second", bash_command=command)
+        first >> second >> EndOfRun(task_id="end")
+    log, states = run_dag(made)
+    assert log.status == status
+    assert states["end"] == ("success" if status == "SUCCESS" else "failed")
+    assert list(log.steps) == ["first", "second", status.lower()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
 from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_services
-from airflow_magnus.operators.place import StepPlace
+from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.runlog.history import StepHistory, visible
@@ -136,3 +137,35 @@ class FailNode(TerminalNode):
             f"step {h.internal_name!r} failed: {h.latest.closed.message}" for h in failed if h.latest.closed
         ]
         raise AirflowFailException("the pipeline's fail node was reached. " + "; ".join(reasons))
+
+
+class EndOfRun(TerminalNode):
+    """Put behind the last steps of a DAG that is written by hand: it ends their run log as a pipeline's nodes would.
+
+    Without it the run log of such a DAG stays open. The task, and with it the DAG run, fails when a step failed.
+
+    :param services: as of the steps.
+    """
+
+    def __init__(self, *, services: ServiceSources | None = None, **kwargs: Any) -> None:
+        nowhere = StepPlace(StepIdentity(name="", internal_name="", step_type="success"))
+        kwargs = {"trigger_rule": "all_done", **kwargs}
+        super().__init__(
+            place=nowhere, steps={}, services=services or ServiceSources(), run=RunSettings(), **kwargs
+        )
+
+    def execute(self, context: Any) -> None:
+        """Close the run as SUCCESS or FAIL.
+
+        :raises AirflowFailException: when a step failed; names it.
+        """
+        tasks = [task for task in self.get_flat_relatives(upstream=True) if getattr(task, "is_magnus_step", False)]
+        self.steps = {task.task_id: place_in_dag(task, task.step_name).identity for task in tasks}
+        states = task_states(context, self.steps)
+        failed = sorted(task_id for task_id, state in states.items() if state == "failed")
+        kind = "fail" if failed else "success"
+        place = place_in_dag(self, kind)
+        self.place = replace(place, identity=place.identity.model_copy(update={"step_type": kind}))
+        self.end_run(context)
+        if failed:
+            raise AirflowFailException(f"steps failed: {', '.join(failed)}")

@@ -29,6 +29,8 @@ _AWS = {
     "role_arn": "any text",
     "session_duration_in_seconds": "positive",
     "endpoint_url": "text",
+    "sts_endpoint_url": "text",
+    "verify": "any text",
     "aws_conn_id": "text",
 }
 _S3 = {
@@ -46,9 +48,6 @@ _S3_LOG = ServiceType(_S3, required=(("s3_bucket", "url"),))
 SERVICE_TYPES: Mapping[str, Mapping[str, ServiceType]] = {
     "executor": {
         "local": ServiceType({"enable_parallel": "flag"}),
-        "local-container": ServiceType(None),
-        "k8s-job": ServiceType(None),
-        "mocked": ServiceType(None),
     },
     "run_log_store": {
         "buffered": ServiceType(),
@@ -87,6 +86,11 @@ REPLACED: Mapping[str, Mapping[str, str]] = {
             ("slurm", "slurm-job"),
             "is not supported: write local and let an Airflow queue (executor_config.airflow.queue) choose the machine",
         ),
+        **dict.fromkeys(
+            ("local-container", "k8s-job"),
+            "is not supported yet: write local, and let executor_config.airflow choose executor, queue and pool",
+        ),
+        "mocked": "is not supported yet: write as-is as the type of a step that is to pass without running",
         "airflow": "is not needed: write local, which means where Airflow runs the task",
     },
     "run_log_store": {

@@ -14,6 +14,7 @@ from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
 from airflow_magnus.stores.parts import DatabaseParts, ObjectParts
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.secrets import SecretsStore
+from airflow_magnus.stores.transfers import THREADS
 
 if TYPE_CHECKING:
     import boto3
@@ -81,7 +82,9 @@ def open_catalog(
         if not url.startswith("s3://"):
             return CatalogStore(open_object_store(str(_below(folder, url.removeprefix("file://")))), url)
         store, is_known = _s3_store(url, config, session)
-        return CatalogStore(store, url, is_known=is_known)
+        return CatalogStore(
+            store, url, is_known=is_known, threads=int(config.get("max_concurrency") or THREADS)
+        )
     opened = _third_party("airflow_magnus.catalogs", settings.type)(settings, folder=folder, session=session)
     return CatalogStore(opened, str(config.get("url", settings.type)))
 

@@ -45,8 +45,6 @@ def test_variables_are_substituted_when_config_file_uses_them(write, tmp_path: P
     "section",
     [
         "mode: {type: local}\nexecutor: {type: local}",
-        "mode: {type: local-container, config: {docker_image: x}}",
-        "executor: {type: mocked, config: {patches: {a: {command: b}}}}",
         "run_log_store: {type: buffered}",
         "run_log_store: {type: chunked-fs, config: {log_folder: x}}",
         "run_log_store: {type: chunked-s3, config: {url: 's3://b/p', aws_conn_id: c, max_concurrency: 3}}",
@@ -97,7 +95,7 @@ def test_service_is_accepted_when_type_and_config_are_known(write, tmp_path: Pat
         ("executor: {type: slurm}", "executor_config.airflow.queue"),
         ("executor: {type: local, config: {enable_parallel: 3}}", "must be true or false"),
         (
-            "mode: {type: local}\nexecutor: {type: mocked}",
+            "mode: {type: local}\nexecutor: {type: local, config: {enable_parallel: true}}",
             "2:1: executor: mode and executor name different executors",
         ),
         ("experiment_tracker: {type: mlflow}", "write do-nothing"),
