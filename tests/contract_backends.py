@@ -36,11 +36,13 @@ class CountedParts:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._parts, name)
 
-        def counted(first: Any, *others: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
+            cost = 1
             if name == "read":
-                first = list(first)
-            self.counts[name] = self.counts.get(name, 0) + (len(first) if name == "read" else 1)
-            return method(first, *others)
+                arguments = (list(arguments[0]),)
+                cost = len(arguments[0])
+            self.counts[name] = self.counts.get(name, 0) + cost
+            return method(*arguments)
 
         return counted
 

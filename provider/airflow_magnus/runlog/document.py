@@ -17,7 +17,11 @@ def step_log(history: StepHistory) -> StepLog:
         internal_name=identity.internal_name,
         step_type=identity.step_type,
         status=latest.status,
-        attempts=[_attempt_log(history, number) for number in sorted(history.attempts)],
+        attempts=[
+            _attempt_log(history, number)
+            for number, attempt in sorted(history.attempts.items())
+            if attempt.closed is None or attempt.closed.is_attempt
+        ],
     )
     if latest.closed is not None:
         closed = latest.closed
@@ -26,8 +30,6 @@ def step_log(history: StepHistory) -> StepLog:
         log.code_identities = closed.code_identities
         log.user_defined_metrics = closed.metrics
         log.data_catalog = closed.data_catalog
-        if not closed.is_attempt:
-            log.attempts = log.attempts[:-1]
     return log
 
 

@@ -61,8 +61,9 @@ def walked_path(
 ) -> list[str]:
     """The steps on the way from ``start``, in order, as the latest attempts went; ``target`` is left out.
 
-    A step without a record ends the way, unless a target is given: then the way goes on to the target, by the edge
-    that can reach it (a task that was marked as success in Airflow's UI may have no record, or one of a failure).
+    A step without a record ends the way, unless a target is given: then the way goes on to the target. Where the
+    latest attempt and what follows disagree (a task that was marked in Airflow's UI has no record, or that of another
+    outcome; one that was killed has no outcome yet), the way is the one that can reach the target and has records.
     """
     path: list[str] = []
     current = start
@@ -75,8 +76,12 @@ def walked_path(
         taken, other = after_success, after_failure
         if statuses.get(current) == "FAIL":
             taken, other = other, taken
-        if reaches is not None and not reaches(taken):
-            taken = other if reaches(other) else ""
+        if reaches is not None:
+            is_doubtful = taken not in statuses and taken != target and other in statuses
+            if reaches(other) and (is_doubtful or not reaches(taken)):
+                taken = other
+            elif not reaches(taken):
+                taken = ""
         elif reaches is None and statuses[current] == "PROCESSING":
             break
         current = taken

@@ -26,6 +26,8 @@ _LONGEST_SEGMENT = 180
 def segment(name: str) -> str:
     """A name as one segment of a key: readable, reversible, at most 180 bytes (longer ones end in a digest)."""
     text = quote(name, safe=_READABLE)
+    if text == "@":  # stands for the pipeline's own graph
+        text = "%40"
     text = text.replace(".", "%2E") if set(text) == {"."} else text
     if len(text) > _LONGEST_SEGMENT:
         text = f"{text[:140]}~{hashlib.sha256(name.encode()).hexdigest()[:32]}"

@@ -115,7 +115,10 @@ class RunLogStore:
                 try:
                     self.claim(candidate)
                 except RunIdTakenError:
-                    there = self.header(run_id)
+                    try:
+                        there = self.header(run_id)
+                    except RunNotFoundError:  # the document of another tool's run
+                        continue
                 else:
                     return candidate
             if _is_same_run(there, header):
@@ -374,4 +377,5 @@ def _latest_of(keys: Iterable[str], step_segments: set[str]) -> list[str]:
             latest[step] = (number, {})
         if number == latest[step][0]:
             latest[step][1][kind] = key
-    return [kinds.get("close") or kinds["open"] for _, kinds in latest.values()]
+    chosen = (kinds.get("close") or kinds.get("open") for _, kinds in latest.values())
+    return [key for key in chosen if key is not None]
