@@ -70,13 +70,10 @@ _CREDENTIALS: _Fields = {
 }
 
 
-def _place(allowed: str) -> _Fields:
-    return {
-        "url": _text("URL", f"{allowed}. Or give bucket and prefix below."),
-        "s3_bucket": _text("S3 bucket", "Only when no URL is given."),
-        "prefix": _text("Prefix", "The path inside the bucket; only when no URL is given."),
-    }
-
+_BUCKET: _Fields = {
+    "s3_bucket": _text("S3 bucket", "Only when no URL is given above."),
+    "prefix": _text("Prefix", "The path inside the bucket; only when no URL is given above."),
+}
 
 _ADDRESSING: _Fields = {
     "addressing_style": _text(
@@ -94,13 +91,18 @@ def _connection_type(
     hook: str,
     conn_fields: Mapping[str, Any],
     relabeling: Mapping[str, str],
-    hidden: Sequence[str] = ("host", "port", "schema", "extra"),
+    hidden: Sequence[str] = ("port", "schema", "extra"),
+    placeholders: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     return {
         "connection-type": name,
         "hook-name": title,
         "hook-class-name": f"airflow_magnus.hooks.{hook}",
-        "ui-field-behaviour": {"hidden-fields": list(hidden), "relabeling": dict(relabeling)},
+        "ui-field-behaviour": {
+            "hidden-fields": list(hidden),
+            "relabeling": dict(relabeling),
+            "placeholders": dict(placeholders or {}),
+        },
         "conn-fields": dict(conn_fields),
     }
 
@@ -109,7 +111,7 @@ def connection_types() -> list[dict[str, Any]]:
     """Give the entries of ``connection-types`` in the provider's metadata."""
     keys = {"login": "Access key", "password": "Secret key"}
     catalog = {
-        **_place("s3://bucket/prefix, or file:///folder for a folder that all workers share"),
+        **_BUCKET,
         "compute_data_folder": _text(
             "Compute data folder",
             "Where a step finds and leaves its files, unless it says otherwise; data when empty.",
@@ -117,13 +119,7 @@ def connection_types() -> list[dict[str, Any]]:
         **_CREDENTIALS,
         **_ADDRESSING,
     }
-    run_log = {
-        **_place(
-            "s3://bucket/prefix, file:///folder, or a SQLAlchemy URL such as postgresql+psycopg2://host/database"
-        ),
-        **_CREDENTIALS,
-        **_ADDRESSING,
-    }
+    run_log = {**_BUCKET, **_CREDENTIALS, **_ADDRESSING}
     secrets = {
         "type": _text(
             "Type",
@@ -141,9 +137,21 @@ def connection_types() -> list[dict[str, Any]]:
         "secret_version_id": _text("Secret version", "AWS Secrets Manager: the current version when empty."),
         **_CREDENTIALS,
     }
+    # The URL is the field *host*: it stands first in the form, where the fields of our own are folded away.
+    place = {"host": "URL"}
     database = {"login": "Access key, or database user", "password": "Secret key, or database password"}
+    folder = "s3://bucket/prefix, or file:///folder for a folder that all workers share"
+    anywhere = "s3://bucket/prefix, file:///folder, or postgresql+psycopg2://host/database"
     return [
-        _connection_type("magnus_catalog", "Magnus catalog", "catalog.CatalogHook", catalog, keys),
-        _connection_type("magnus_run_log", "Magnus run log", "run_log.RunLogHook", run_log, database),
-        _connection_type("magnus_secrets", "Magnus secrets", "secrets.SecretsHook", secrets, keys),
-    ]
+        _connection_type(
+            "magnus_catalog", "Magnus catalog", "catalog.CatalogHook", catalog, place | keys, placeholders={"host": folder}
+        ),
+        _connection_type(
+            "magnus_run_log", "Magnus run log", "run_log.RunLogHook", run_log, place | database,
+            placeholders={"host": anywhere},
+        ),
+        _connection_type(
+            "magnus_secrets", "Magnus secrets", "secrets.SecretsHook", secrets, keys,
+            hidden=("host", "port", "schema", "extra"),
+        ),
+    ]  # fmt: skip

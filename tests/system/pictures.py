@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,8 +46,16 @@ def take(page: Page, url: str, target: Path, *, wait_for: str = "", settle_ms: i
     page.screenshot(path=str(target))
 
 
-if __name__ == "__main__":
-    base, folder, *paths = sys.argv[1:]
-    with signed_in(base, "admin", "admin") as signed:
-        for number, path in enumerate(paths):
-            take(signed, base + path, Path(folder) / f"{number}.png")
+def add_connection(page: Page, base_url: str, title: str, target: Path) -> None:
+    """Open the form of a new connection of a type, all its fields unfolded, and keep a picture of it."""
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    page.goto(f"{base_url}/connections")
+    page.click("text=Add Connection")
+    page.fill("input[name=connection_id]", "magnus_catalog_default")
+    page.locator("div[role=dialog] input[role=combobox]").first.click()
+    page.keyboard.type(title)
+    page.get_by_role("option", name=title).first.click()
+    page.wait_for_selector("text=Standard Fields")
+    page.locator("button:has-text('Extra Fields')").first.click()
+    page.wait_for_timeout(1000)
+    page.screenshot(path=str(target))

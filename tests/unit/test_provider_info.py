@@ -72,7 +72,8 @@ def test_airflow_finds_everything() -> None:
         assert hook is not None
         assert hook.connection_type == name
         assert f"extra__{name}__region" in manager.connection_form_widgets
-        assert "host" in manager.field_behaviours[name]["hidden_fields"]
+        assert "port" in manager.field_behaviours[name]["hidden_fields"]
+    assert manager.field_behaviours["magnus_catalog"]["relabeling"]["host"] == "URL"
     assert "airflow_magnus.secrets_backend.DotenvSecretsBackend" in manager.secrets_backend_class_names
     assert any(
         function.__module__ == "airflow_magnus.airflow_cli" for function in manager.cli_command_functions

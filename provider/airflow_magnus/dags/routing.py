@@ -7,6 +7,7 @@ and they decide the colour of the DAG run. Steps that nothing reaches get no tas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from airflow_magnus.dags.kinds import doc_of, make_task
@@ -22,7 +23,9 @@ from airflow_magnus.operators.workspace import WorkspaceSettings
 from airflow_magnus.pipeline.identifiers import task_id_of
 from airflow_magnus.pipeline.model import CompositeStep, Graph, Step
 
-_TERMINAL_RETRIES = 2
+_TERMINAL_RETRIES = 3
+_TERMINAL_RETRY_DELAY = timedelta(seconds=10)
+"""The ends of a run wait for a store that is out of reach for a moment, not for Airflow's five minutes."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def _terminals(graph: Graph, plan: Plan, tasks: dict[str, Any]) -> dict[str, Any
         "services": plan.services,
         "run": plan.run,
         "retries": _TERMINAL_RETRIES,
+        "retry_delay": _TERMINAL_RETRY_DELAY,
     }
     made: dict[str, Any] = {}
     for node in graph.reachable:

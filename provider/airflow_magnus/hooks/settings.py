@@ -55,7 +55,7 @@ def settings_from_connection(conn: AirflowConnection, kind: ServiceKind) -> Serv
     given = {key: value for key, value in conn.extra_dejson.items() if value not in (None, "")}
     if kind == "secrets":
         return _secrets_settings(conn, given)
-    url = str(given.get("url") or "").strip()
+    url = str(getattr(conn, "host", None) or given.get("url") or "").strip()
     if not url and not given.get("s3_bucket"):
         raise ConfigurationError(
             f"connection {conn.conn_id!r} does not say where: give url ({_WHERE[kind]}), or s3_bucket and prefix"

@@ -133,3 +133,10 @@ def test_credentials_that_are_not_there_are_named(
     is_ok, said = CatalogHook("c").test_connection()
     assert not is_ok
     assert message in said
+
+
+def test_url_is_the_field_host_when_connection_is_made_in_the_form(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    define(monkeypatch, "c", conn_type="magnus_catalog", host=f"file://{tmp_path}/c")
+    assert CatalogHook("c").get_settings().config["catalog_location"] == f"{tmp_path}/c"
