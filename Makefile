@@ -88,6 +88,6 @@ $(READY): $(VENV)/bin/python pyproject.toml constraints.txt
 	@[ -x "$(BIN)/uv" ] || { "$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(BIN)/python" -m ensurepip >/dev/null; \
 		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; }
 	@echo "installing into $(VENV) the versions that constraints.txt names"
-	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" -c constraints.txt -b constraints.txt \
+	@"$(BIN)/uv" pip install --quiet --compile-bytecode --python "$(BIN)/python" -c constraints.txt -b constraints.txt \
 		-e '.[notebook,database]' $(GROUPS_)
 	@touch $@
