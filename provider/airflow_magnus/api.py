@@ -7,10 +7,13 @@ Needs only the standard library. Source: seed 001, spec §14.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 import os
 import pickle
 import socket
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -149,9 +152,20 @@ def _over_socket(address: str, operation: str, arguments: Mapping[str, Any]) -> 
 
 
 def _error_class(name: str) -> type[Exception]:
-    try:
-        from airflow_magnus import errors
-    except ImportError:  # this file was loaded by path, in an environment without the package
-        return RuntimeError
-    found = getattr(errors, name, None)
+    found = getattr(_errors(), name, None)
     return found if isinstance(found, type) and issubclass(found, Exception) else RuntimeError
+
+
+@functools.cache
+def _errors() -> Any:
+    """The module of this package's errors, also where this file was loaded by path, without the package."""
+    try:
+        return importlib.import_module("airflow_magnus.errors")
+    except ImportError:
+        spec = importlib.util.spec_from_file_location("_magnus_errors", Path(__file__).with_name("errors.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
+        spec.loader.exec_module(module)
+        return module

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"refused: {len(error.faults)} fault(s), nothing was run")
     except MagnusError as error:
         _say(f"magnus: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has seen enough
+        return 0
     return REFUSED
 
 
@@ -142,6 +146,8 @@ def _execute(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _parameters(rest: Sequence[str]) -> dict[str, str]:
     """``--name value``, ``-name value`` and ``--name=value`` as name → text."""
+    from airflow_magnus.runlog.records import printable
+
     found: dict[str, str] = {}
     words = iter(rest)
     for word in words:
@@ -155,6 +161,8 @@ def _parameters(rest: Sequence[str]) -> dict[str, str]:
             value = following
         if name in found:
             raise MagnusError(f"parameter {name!r} is given twice")
+        if printable(value) != value or printable(name) != name:
+            raise MagnusError(f"parameter {name!a} is not text in UTF-8: give other bytes by a file")
         found[name] = value
     return found
 
@@ -166,9 +174,13 @@ class _OnlyOurs:
         sys.stdout.flush()
         self._output = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        # sys.stdout itself may be another file than descriptor 1: in a notebook, in a test.
+        self._redirection = redirect_stdout(sys.stderr)
+        self._redirection.__enter__()
         return self._output
 
     def __exit__(self, *_: object) -> None:
+        self._redirection.__exit__(None, None, None)
         sys.stdout.flush()
         self._output.flush()
         os.dup2(self._output.fileno(), 1)

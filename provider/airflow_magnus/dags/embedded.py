@@ -21,7 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_magnus.errors import MagnusError
+from airflow_magnus.dags.masking import masked_output
+from airflow_magnus.errors import ConfigurationError, MagnusError
 from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
 from airflow_magnus.runlog.records import RunHeader, RunLog
 
@@ -40,6 +41,8 @@ _DAG_ID = "magnus-execute"
 _TRIED_RELEASES = ("3.3.",)
 _OLD_ROUTE = "_CADWYN_DELETED_ROUTE"
 """Cadwyn's mark of a route that only older versions have."""
+_LONGEST_RUN_ID = 200
+"""Bytes; a file's name may have 255, and the run log's ends with ``.json``."""
 _current: DAG | None = None
 _home: Path | None = None
 
@@ -69,9 +72,12 @@ def execute(execution: Execution) -> RunLog:
     """Run a pipeline to its end.
 
     :returns: the run log; its status is SUCCESS or FAIL.
+    :raises ConfigurationError: when the run id that was asked for cannot be one.
     :raises RunIdTakenError: when the run id that was asked for is taken.
     """
-    with _airflow(execution.log_level):
+    if execution.run_id is not None:
+        check_run_id(execution.run_id)
+    with masked_output(), _airflow(execution.log_level):
         from airflow_magnus.hooks.services import ServiceSources, open_services
         from airflow_magnus.operators.run import RESERVED
 
@@ -155,6 +161,19 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
                 raise
         else:
             return candidate
+
+
+def check_run_id(run_id: str) -> None:
+    """Make sure that a run id can be the name of a folder and part of a key.
+
+    :raises ConfigurationError: when it cannot.
+    """
+    is_good = run_id.isprintable() and "/" not in run_id and "\\" not in run_id
+    if not is_good or not run_id.strip() or run_id.startswith(".") or len(run_id.encode()) > _LONGEST_RUN_ID:
+        raise ConfigurationError(
+            f"{run_id!a} cannot be a run id, as the run's folder is called so: write 1 to {_LONGEST_RUN_ID} bytes of "
+            "printable text without slashes, with no dot in front"
+        )
 
 
 def _new_run_id() -> str:

@@ -9,22 +9,22 @@ import os
 import shlex
 import signal
 import subprocess
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
-from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
 
 from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.operators.environment import preferred_module
+from airflow_magnus.operators.processes import CommandHook
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.step import StepMixin
 
-_LAST_LINES = 20
 _GRACE = 3
 """Seconds that a command has to end after SIGTERM; Airflow kills the task itself after five."""
 
@@ -44,6 +44,7 @@ class PythonStep(CommandStep, PythonOperator):
 
     template_fields = ("command",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"command": "py"}
+    reads_environment = False
     result_is_parameters = True
 
     def __init__(self, *, command: str, **kwargs: Any) -> None:
@@ -52,12 +53,18 @@ class PythonStep(CommandStep, PythonOperator):
 
     def execute_callable(self) -> Any:
         """Call the function with those parameters that it has arguments for."""
-        function = self.load()
-        return function(**arguments_for(function, self._current.parameters))
+        with preferred_module(self.module_name.partition(".")[0], Path.cwd()):
+            function = self.load()
+            return function(**arguments_for(function, self._current.parameters))
+
+    @property
+    def module_name(self) -> str:
+        """The module of the function; "" when the command names none."""
+        return self.command.strip().rpartition(".")[0]
 
     def load(self) -> Callable[..., Any]:
         """The function; the working folder is first on the path."""
-        module_name, _, name = self.command.strip().rpartition(".")
+        module_name, name = self.module_name, self.command.strip().rpartition(".")[2]
         if not module_name:
             raise ConfigurationError(
                 f"command {self.command!r} names no module: write module.function or package.module.function"
@@ -72,11 +79,15 @@ class PythonStep(CommandStep, PythonOperator):
                 f"module {module_name!r} ({module.__file__}) has no function {name!r}; it has: "
                 f"{', '.join(there) or 'none'}"
             ) from None
+        if not callable(function):
+            raise ConfigurationError(f"{self.command!r} is not callable: it is {type(function).__name__}")
         return function
 
 
 class LambdaStep(PythonStep):
     """Evaluates the source of a lambda and calls it."""
+
+    module_name = ""
 
     def load(self) -> Callable[..., Any]:
         """The lambda."""
@@ -111,30 +122,6 @@ def arguments_for(function: Callable[..., Any], parameters: Mapping[str, Any]) -
     return {name: parameters[name] for name in names if name in parameters}
 
 
-class _TailHook(SubprocessHook):
-    """Remembers the last lines of the command's output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tail: deque[str] = deque(maxlen=_LAST_LINES)
-
-    @property
-    def log(self) -> Any:
-        """The hook's log; every line of output passes through it."""
-        return _Tee(super().log, self.tail)
-
-
-class _Tee:
-    def __init__(self, log: Any, tail: deque[str]) -> None:
-        self._log = log
-        self._tail = tail
-
-    def info(self, message: str, *args: Any) -> None:
-        if message == "%s" and args:
-            self._tail.append(str(args[0]))
-        self._log.info(message, *args)
-
-
 class ShellStep(CommandStep, BashOperator):
     """Gives a command to ``/bin/sh -c``; anything but exit 0 fails the step.
 
@@ -143,6 +130,7 @@ class ShellStep(CommandStep, BashOperator):
 
     template_fields = ("command",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"command": "bash"}
+    template_ext = ()  # a command that ends with .sh is no template's file
 
     def __init__(self, *, command: str, **kwargs: Any) -> None:
         quoted = shlex.quote(command)
@@ -155,15 +143,15 @@ class ShellStep(CommandStep, BashOperator):
         self.cwd = str(session.workspace.folder.resolve())
 
     @cached_property
-    def subprocess_hook(self) -> _TailHook:
+    def subprocess_hook(self) -> CommandHook:
         """Runs the command."""
-        return _TailHook()
+        return CommandHook()
 
     def failure_message(self, error: BaseException) -> str:
         """The exit status and the last lines of output."""
         process = self.subprocess_hook.sub_process
         if isinstance(error, AirflowException) and process is not None and process.returncode:
-            return "\n".join([f"command exited with status {process.returncode}", *self.subprocess_hook.tail])
+            return "\n".join([_ended(process.returncode), *self.subprocess_hook.tail])
         return super().failure_message(error)
 
     def finish(self) -> None:
@@ -182,8 +170,19 @@ class ShellStep(CommandStep, BashOperator):
 class AsIsStep(CommandStep, BaseOperator):
     """Does nothing and succeeds; gets and puts are honoured."""
 
+    reads_environment = False
+
     def execute(self, context: Any) -> None:
         """Nothing."""
+
+
+def _ended(status: int) -> str:
+    if status > 0:
+        return f"command exited with status {status}"
+    try:
+        return f"command was ended by the signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"command was ended by the signal {-status}"
 
 
 def _nothing() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -23,17 +24,21 @@ _PRIVATE = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW", "MAGNUS_PR
 
 
 def parameter_variables(parameters: Mapping[str, Any], warnings: list[str]) -> dict[str, str]:
-    """``MAGNUS_PRM_<name>`` → JSON text; one too long for the system is left out with a warning."""
+    """``MAGNUS_PRM_<name>`` → JSON text; what is too long for the system, alone or together, is left out with a warning."""
     variables: dict[str, str] = {}
+    room = os.sysconf("SC_ARG_MAX") // 2
     for name, value in parameters.items():
         variable, text = f"{PARAMETER}{name}", json.dumps(value)
-        if len(variable.encode()) + len(text.encode()) + 2 > LONGEST:
+        length = len(variable.encode()) + len(text.encode()) + 2
+        if length > min(LONGEST, room):
+            limit = f"at most {LONGEST}" if length > LONGEST else "too much with those before it"
             warnings.append(
                 f"parameter {name!r} is too long for an environment variable ({len(text)} characters, "
-                f"at most {LONGEST}) and left out: read it from the file that {PARAMETERS_FILE} names"
+                f"{limit}) and left out: read it from the file that {PARAMETERS_FILE} names"
             )
         else:
             variables[variable] = text
+            room -= length
     return variables
 
 
@@ -43,8 +48,15 @@ def child_environment(own: Mapping[str, str]) -> dict[str, str]:
     The shim that gives ``import magnus`` is the last place that Python looks at.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
-    path = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return environment | {"PYTHONPATH": os.pathsep.join([*path, str(SHIM)])} | dict(own)
+    return with_shim(environment | dict(own))
+
+
+def with_shim(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python looks for modules in the shim's folder, last."""
+    path = [
+        part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(SHIM)
+    ]
+    return {**environment, "PYTHONPATH": os.pathsep.join([*path, str(SHIM)])}
 
 
 @contextmanager
@@ -76,12 +88,39 @@ def code_path(folder: Path) -> Iterator[None]:
         os.chdir(before_folder)
 
 
+@contextmanager
+def preferred_module(name: str, folder: Path) -> Iterator[None]:
+    """Let ``import name`` give the module of ``folder`` when this process has loaded another one of that name.
+
+    A file called ``code.py`` or ``utils.py`` would else be hidden by whatever Airflow has imported.
+    """
+    has_own = bool(name) and any(
+        place.is_file() for place in (folder / f"{name}.py", folder / name / "__init__.py")
+    )
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if not has_own or loaded is None or Path(loaded).is_relative_to(folder):
+        yield
+        return
+    hidden = _taken_out(name)
+    try:
+        yield
+    finally:
+        _taken_out(name)
+        sys.modules.update(hidden)
+
+
+def _taken_out(name: str) -> dict[str, ModuleType]:
+    """Remove a module and those below it from the loaded ones."""
+    names = [n for n in sys.modules if n == name or n.startswith(f"{name}.")]
+    return {n: sys.modules.pop(n) for n in names}
+
+
 def _forget_modules(folder: Path, before: set[str]) -> None:
-    """Drop the modules that were imported from ``folder`` itself: the next step imports its own copy afresh."""
+    """Drop the modules that were imported from ``folder`` itself, and the shim: the next step imports its own afresh."""
     for name in set(sys.modules) - before:
         file = getattr(sys.modules.get(name), "__file__", None)
-        place = folder.joinpath(*name.split("."))
-        if file and Path(file) in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+        places = [start.joinpath(*name.split(".")) for start in (folder, SHIM)]
+        if file and any(Path(file) in (p.with_name(f"{p.name}.py"), p / "__init__.py") for p in places):
             del sys.modules[name]
 
 

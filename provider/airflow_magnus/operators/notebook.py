@@ -26,6 +26,7 @@ class NotebookStep(CommandStep, PapermillOperator):
     """
 
     template_fields = ("command", "output_path")
+    reads_environment = False
 
     def __init__(
         self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any
@@ -45,6 +46,15 @@ class NotebookStep(CommandStep, PapermillOperator):
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
         """The kernel inherits this process's environment: it must be one that is fit for children."""
         return self.child_environment
+
+    def finish(self) -> None:
+        """Close the event loop that papermill leaves open in this process."""
+        import asyncio
+
+        from jupyter_core.utils import ensure_event_loop
+
+        ensure_event_loop().close()
+        asyncio.set_event_loop(None)
 
     def collect(self, session: StepSession, result: Any) -> None:
         """Keep the executed notebook, unless the step's own patterns do."""

@@ -85,7 +85,8 @@ class StepSession:
 
         found = self.services.secrets.all() if name is None else {name: self.services.secrets.get(name)}
         for secret_name, value in found.items():
-            mask_secret(value, secret_name)
+            for shown in shapes_of(value):
+                mask_secret(shown)  # with a name only those called like "password" would be masked
             self._secrets[secret_name] = value
         return found if name is None else found[name]
 
@@ -135,7 +136,9 @@ class StepSession:
                     f"{name!r} cannot be the name of a parameter: text without '=' is allowed"
                 )
             try:
-                plain = json.loads(json.dumps(value))
+                text = json.dumps(value, ensure_ascii=False)
+                text.encode()  # half a surrogate pair is no text that could be stored
+                plain = json.loads(text)
             except (TypeError, ValueError) as error:
                 raise ParameterError(
                     f"parameter {name!r} has a value of type {type(value).__name__} that cannot be stored ({error}): "
@@ -185,9 +188,10 @@ class StepSession:
 
     def without_secrets(self, text: str) -> str:
         """``text`` with every secret that was handed out made unreadable."""
-        for value in sorted(self._secrets.values(), key=len, reverse=True):
-            if len(value) > 2:
-                text = text.replace(value, "***")
+        shapes = {shape for value in self._secrets.values() for shape in shapes_of(value)}
+        for shape in sorted(shapes, key=len, reverse=True):
+            if len(shape) > 2:
+                text = text.replace(shape, "***")
         return text
 
     def closed(
@@ -216,6 +220,12 @@ class StepSession:
         with open(handle, "w", encoding="utf-8") as file:
             json.dump(self.parameters, file)
         return Path(path)
+
+
+def shapes_of(secret: str) -> set[str]:
+    """The secret as it may be seen: as it is, inside JSON or a Python literal, and its longer lines."""
+    lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST_SECRET]
+    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], *lines} - {""}
 
 
 def _holds(value: Any, secret: str) -> bool:

@@ -32,6 +32,7 @@ from airflow_magnus.operators.environment import (
     parameter_variables,
     replaced_environment,
     variables_set,
+    with_shim,
 )
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.links import RunLogLink
@@ -88,6 +89,8 @@ class StepMixin:
     operator_extra_links = (RunLogLink(),)
     overwrite_rtif_after_execution = True
     is_magnus_step = True
+    reads_environment = True
+    """Whether the command has its parameters by environment variables, so that one left out is worth a warning."""
     result_is_parameters = False
     """Whether what ``execute`` returns is a mapping of parameters."""
 
@@ -183,7 +186,9 @@ class StepMixin:
     # what the kinds of step add
 
     def prepare(self, session: StepSession) -> None:
-        """Called before the command, in the working folder's owner: set up the command from the session."""
+        """Called before the command: set up the command from the session."""
+        if getattr(self, "cwd", "") is None:  # operators that would make a folder of their own
+            self.cwd = str(session.workspace.folder.resolve())
 
     def collect(self, session: StepSession, result: Any) -> None:
         """Called after the command: take parameters from its result."""
@@ -279,7 +284,7 @@ class StepMixin:
                 "MAGNUS_RUN_ID": session.header.run_id,
                 "MAGNUS_RUN_TAG": session.header.tag or "",
                 PARAMETERS_FILE: str(parameters_file),
-                **parameter_variables(session.parameters, session.warnings),
+                **parameter_variables(session.parameters, session.warnings if self.reads_environment else []),
             }
             self.child_environment = child_environment(own)
             stack.enter_context(replaced_environment(self.process_environment(own)))
@@ -291,7 +296,8 @@ class StepMixin:
 
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
         """The environment of this process while the command runs."""
-        return {**os.environ, **own}
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(PARAMETER)}
+        return with_shim(inherited | dict(own))
 
     def _collect_environment(self) -> None:
         """Take what code set by way of the environment, as the original allows."""
