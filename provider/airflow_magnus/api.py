@@ -7,6 +7,7 @@ Needs only the standard library. Source: seed 001, spec §14.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib.util
 import json
@@ -152,7 +153,7 @@ def _over_socket(address: str, operation: str, arguments: Mapping[str, Any]) -> 
 
 
 def _error_class(name: str) -> type[Exception]:
-    found = getattr(_errors(), name, None)
+    found = getattr(_errors(), name, None) or getattr(builtins, name, None)
     return found if isinstance(found, type) and issubclass(found, Exception) else RuntimeError
 
 

@@ -132,7 +132,12 @@ def plan_of(pipeline: Pipeline, services: ServiceSources, scope: str = "") -> Pl
 def run_settings(pipeline: Pipeline, scope: str = "") -> RunSettings:
     """How the runs of a pipeline are known."""
     return RunSettings(
-        pipeline.name, pipeline.dag_hash, pipeline.definition, scope, tuple(pipeline.parameters)
+        pipeline=pipeline.name,
+        dag_hash=pipeline.dag_hash,
+        definition=pipeline.definition,
+        scope=scope,
+        parameters=tuple(pipeline.parameters),
+        defaults={name: p.default for name, p in pipeline.parameters.items() if p.has_default},
     )
 
 

@@ -30,7 +30,8 @@ def git_identity(folder: Path) -> CodeIdentity | None:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    changed = _git(folder, "diff", "--name-only", "HEAD") or ""
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no") or ""
+    changed = "\n".join(line[2:].strip() for line in status.splitlines())
     remote = _git(folder, "config", "--get", "remote.origin.url")
     return CodeIdentity(
         code_identifier=commit,
@@ -43,13 +44,18 @@ def git_identity(folder: Path) -> CodeIdentity | None:
 
 def without_credentials(url: str) -> str:
     """A remote's URL without the user and password that it may hold; ``git@host:path`` has none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
     if not parts.scheme or "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    # A git hook that starts this process names its own repository in the environment.
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -57,7 +63,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
             text=True,
             timeout=30,
             check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

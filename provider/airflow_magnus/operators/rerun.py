@@ -34,7 +34,7 @@ def taking_over(header: RunHeader, wanted: str, services: OpenServices) -> RunHe
         edges_of(header.definition),
         definition=header.definition,
         given=header.parameters,
-        lost=_lost(header.definition, histories, services),
+        lost=_lost(header.definition, earlier.run_id, histories, services),
     )
     for warning in plan.warnings:
         log.warning("%s", warning)
@@ -47,13 +47,15 @@ def taking_over(header: RunHeader, wanted: str, services: OpenServices) -> RunHe
             "entries": [kept_at(entry, header.run_id) for entry in plan.entries],
             "taken_from": {
                 kept_at(entry, header.run_id).catalog_relative_path: entry.catalog_relative_path
-                for entry in plan.entries
+                for entry in services.catalog.located(earlier.run_id, plan.entries)
             },
         }
     )
 
 
-def _lost(definition: Any, histories: dict[str, StepHistory], services: OpenServices) -> list[str]:
+def _lost(
+    definition: Any, run_id: str, histories: dict[str, StepHistory], services: OpenServices
+) -> list[str]:
     """Steps of which a file that some step gets is no longer in the catalog, whole."""
     wanted = [
         p for step in definition["steps"].values() for p in (step.get("catalog") or {}).get("get") or ()
@@ -63,7 +65,7 @@ def _lost(definition: Any, histories: dict[str, StepHistory], services: OpenServ
         closed = history.latest.closed
         puts = closed.puts() if closed else []
         needed = [entry for entry in puts if any(matches(pattern, entry.name) for pattern in wanted)]
-        if not services.catalog.are_whole(needed):
+        if needed and not services.catalog.are_whole(services.catalog.located(run_id, needed)):
             lost.append(name)
     return lost
 

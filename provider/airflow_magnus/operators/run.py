@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.rerun import taking_over
+from airflow_magnus.pipeline.identifiers import safe_run_id
 from airflow_magnus.runlog.records import RunHeader
 
 RESERVED = "magnus"
@@ -26,6 +26,7 @@ class RunSettings:
     """What every task of a pipeline knows of its run before it starts.
 
     :param parameters: names of the parameters that the pipeline declares.
+    :param defaults: their values where nobody gives others, as in a DAG that does not declare them.
     :param scope: added to the DAG id when several pipelines share one DAG; else "".
     """
 
@@ -34,6 +35,7 @@ class RunSettings:
     definition: Mapping[str, Any] = field(default_factory=dict)
     scope: str = ""
     parameters: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def header_of(settings: RunSettings, services: OpenServices, context: Any) -> RunHeader:
@@ -70,9 +72,12 @@ def _wanted(
         pipeline=settings.pipeline or dag_id,
         tag=conf.get(TAG) if TAG not in settings.parameters else None,
         parameters={
-            name: value
-            for name, value in dict(context.get("params") or {}).items()
-            if name in settings.parameters or name not in (RESERVED, USE_CACHED, TAG)
+            **settings.defaults,
+            **{
+                name: value
+                for name, value in dict(context.get("params") or {}).items()
+                if name in settings.parameters or name not in (RESERVED, USE_CACHED, TAG)
+            },
         },
         run_config=services.run_config,
         scheduler={
@@ -85,11 +90,6 @@ def _wanted(
         },
         definition=dict(settings.definition),
     )
-
-
-def safe_run_id(text: str) -> str:
-    """A run id that is fit for folders, keys and shells: letters, digits and ``_ . = @ -``."""
-    return re.sub(r"[^A-Za-z0-9_.=@-]+", "-", text).strip(".-") or "run"
 
 
 def scheduler_ids(context: Any) -> dict[str, Any]:

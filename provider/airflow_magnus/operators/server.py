@@ -35,7 +35,8 @@ class StepServer:
 
     def stop(self) -> None:
         """Stop answering and remove the socket."""
-        self._server.shutdown()
+        if self._thread.is_alive():
+            self._server.shutdown()
         self._server.server_close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -44,6 +44,7 @@ class StepSession:
         self.request = request
         self.parameters = dict(seen.parameters)
         self.entries = dict(seen.entries)
+        self._keys_before = {entry.catalog_relative_path for entry in seen.entries.values()}
         self.set_parameters: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.got: list[CatalogEntry] = []
@@ -212,6 +213,14 @@ class StepSession:
             parameters=self.set_parameters if succeeded else {},
             data_catalog=[*self.got, *(self.put.values() if succeeded else ())],
             scheduler=self.opened.scheduler,
+        )
+
+    def forget_outputs(self) -> None:
+        """Remove what this attempt has put, as it failed; not what an earlier step put of the same bytes."""
+        self.services.catalog.forget(
+            entry.catalog_relative_path
+            for entry in self.put.values()
+            if entry.catalog_relative_path not in self._keys_before
         )
 
     def write_parameters_file(self) -> Path:

@@ -316,6 +316,7 @@ class StepMixin:
                 identities = code_identities(self._code_folder, context)
                 closed = self._session.closed("FAIL", message, identities)
                 self._session.services.run_log.close(self._session.header.run_id, closed)
+                self._session.forget_outputs()
             else:
                 self._record_unbegun(context, message)
         except Exception:

@@ -159,7 +159,9 @@ class EndOfRun(TerminalNode):
 
         :raises AirflowFailException: when a step failed; names it.
         """
-        tasks = [task for task in self.get_flat_relatives(upstream=True) if getattr(task, "is_magnus_step", False)]
+        tasks = [
+            task for task in self.get_flat_relatives(upstream=True) if getattr(task, "is_magnus_step", False)
+        ]
         self.steps = {task.task_id: place_in_dag(task, task.step_name).identity for task in tasks}
         states = task_states(context, self.steps)
         failed = sorted(task_id for task_id, state in states.items() if state == "failed")

@@ -76,6 +76,9 @@ def _copy(source: Path, target: Path, data_folder: str, *, has_links: bool) -> N
         folders[:] = [f for f in folders if f not in _NEVER_COPIED and (here / f).resolve() != left_out]
         there = target / here.relative_to(source)
         there.mkdir(exist_ok=True)
+        for name in folders:
+            if (here / name).is_symlink():  # not walked into
+                (there / name).symlink_to((here / name).resolve())
         for name in names:
             file = here / name
             if has_links:

@@ -15,6 +15,8 @@ MAX_TASK_ID = 180
 """Characters of the longest task id; Airflow allows 250, the groups around a task need the rest."""
 MAX_DAG_ID = 250
 """Characters of the longest DAG id. Source: Airflow's ``dag.dag_id`` column."""
+MAX_RUN_ID = 180
+"""Characters of the longest run id: it names a folder and begins keys."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]")
 _SHORTENED = re.compile(r"--z[0-9a-f]{16}$")
@@ -58,3 +60,11 @@ def _shortened(encoded: str, name: str, limit: int) -> str:
         return encoded
     digest = hashlib.sha1(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:16]
     return f"{encoded[: limit - 3 - len(digest)]}--z{digest}"
+
+
+def safe_run_id(text: str) -> str:
+    """A run id that is fit for folders, keys and shells: letters, digits and ``_ . = @ -``."""
+    safe = re.sub(r"[^A-Za-z0-9_.=@-]+", "-", text).strip(".-") or "run"
+    if len(safe) > MAX_RUN_ID:
+        safe = f"{safe[: MAX_RUN_ID - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return safe

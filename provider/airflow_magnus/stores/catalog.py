@@ -134,8 +134,7 @@ class CatalogStore:
         try:
             moved.entries += in_parallel(send, chosen.items(), self._threads)
         except BaseException:
-            # Nobody will ever ask for what this attempt has stored so far; a plain key is better left free.
-            in_parallel(self._forget, [sent.key for sent in results if sent.is_new])
+            self.forget([sent.key for sent in results if sent.is_new])
             raise
         moved.files += sum(1 for sent in results if sent.is_new)
         moved.size += sum(sent.size for sent in results if sent.is_new)
@@ -247,6 +246,25 @@ class CatalogStore:
 
         return all(in_parallel(is_whole, entries))
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove what a failed attempt has stored: nobody will ask for it, and a plain key is better left free."""
+        in_parallel(self._forget, keys)
+
+    def located(self, run_id: str, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
+        """The entries of a run with the keys where their bytes are now that it has settled. Cost: 1 LIST."""
+        kept = self._keys(first_key(run_id, ""))
+        moved = {f"{run_id}/{key.removeprefix(first_key(run_id, ''))}": key for key in kept}
+        return [
+            entry.model_copy(
+                update={
+                    "catalog_relative_path": moved.get(
+                        entry.catalog_relative_path, entry.catalog_relative_path
+                    )
+                }
+            )
+            for entry in entries
+        ]
+
     def _entry(self, name: str, digest: str, key: str, size: int, stage: Any) -> CatalogEntry:
         return CatalogEntry(
             name=name,
@@ -302,6 +320,13 @@ class DoNothingCatalog:
     def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
         """Nothing can be missing."""
         return True
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """There is nothing to remove."""
+
+    def located(self, run_id: str, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
+        """Nothing was stored."""
+        return list(entries)
 
 
 def kept_at(entry: CatalogEntry, run_id: str) -> CatalogEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class RunLogStore:
         owner = header.scheduler
         if owner.get("type") != "command" or owner.get("hostname") != socket.gethostname():
             return True
-        return process_started(int(owner["pid"])) == owner.get("started")
+        return bool(process_started(int(owner["pid"])) == owner.get("started", ""))
 
     def claim_for(self, header: RunHeader, complete: Callable[[RunHeader], RunHeader]) -> RunHeader:
         """The header of an Airflow run: the one it claimed before, or a new claim of the next free id.
@@ -308,12 +309,25 @@ class RunLogStore:
 
 
 def process_started(pid: int) -> str:
-    """When a process of this machine was started, in ticks since boot; "" when there is none."""
+    """When a process of this machine was started, in ticks since boot; "" when there is none.
+
+    Where the system does not tell (macOS), ``there`` for every process that is there.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return "there" if not Path("/proc/self").exists() and _is_there(pid) else ""
     return text.rpartition(")")[2].split()[19]
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _summary(header: RunHeader, document: str | None) -> RunLog:

@@ -122,9 +122,6 @@ def test_links_of_the_source_are_followed_or_passed_over(source: Path, tmp_path:
     workspace.close()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="operators/workspace.py: folders that are links are left out of the copy"
-)
 def test_a_folder_of_the_source_that_is_a_link_is_there(source: Path, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared/helper.py").write_text("h")

@@ -6,7 +6,14 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from airflow_magnus.pipeline.identifiers import MAX_DAG_ID, MAX_TASK_ID, dag_id_of, task_id_of
+from airflow_magnus.pipeline.identifiers import (
+    MAX_DAG_ID,
+    MAX_RUN_ID,
+    MAX_TASK_ID,
+    dag_id_of,
+    safe_run_id,
+    task_id_of,
+)
 
 ALPHABETS = [" -", " -a", " .-2e0z", "ab_ .-/ü%\n😀", "-z20"]
 
@@ -88,3 +95,22 @@ def test_ids_differ_when_a_short_name_imitates_a_shortened_one() -> None:
     imitation = "x" * 157 + victim[157:].replace("--2e-", ".")
     imitation = imitation.replace("--z", " -z")
     assert task_id_of(imitation) != victim
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("d.manual__2026-11-21T03:02:33.3+00:00", "d.manual__2026-11-21T03-02-33.3-00-00"),
+        ("corpusrun1", "corpusrun1"),
+        ("../x/y", "x-y"),
+        ("...", "run"),
+    ],
+)
+def test_run_id_is_fit_for_folders_when_made_of_any_text(text: str, safe: str) -> None:
+    assert safe_run_id(text) == safe
+
+
+def test_run_id_is_short_and_its_own_when_text_is_long() -> None:
+    ids = {safe_run_id("x" * 400 + end) for end in "ab"}
+    assert len(ids) == 2
+    assert all(len(run_id) == MAX_RUN_ID for run_id in ids)
