@@ -168,11 +168,13 @@ def check_run_id(run_id: str) -> None:
 
     :raises ConfigurationError: when it cannot.
     """
-    is_good = run_id.isprintable() and "/" not in run_id and "\\" not in run_id
+    is_good = (
+        run_id.isprintable() and "/" not in run_id and "\\" not in run_id and not run_id.endswith(".json")
+    )
     if not is_good or not run_id.strip() or run_id.startswith(".") or len(run_id.encode()) > _LONGEST_RUN_ID:
         raise ConfigurationError(
             f"{run_id!a} cannot be a run id, as the run's folder is called so: write 1 to {_LONGEST_RUN_ID} bytes of "
-            "printable text without slashes, with no dot in front"
+            "printable text without slashes, with no dot in front and no .json at the end"
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunHeader
 from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
@@ -28,6 +29,7 @@ CONNECTIONS: Mapping[str, str] = {
     "secrets": "magnus_secrets_default",
 }
 """The connections of services that no file names."""
+_KINDS: Mapping[str, str] = {"run_log_store": "run_log", "catalog": "catalog", "secrets": "secrets"}
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,19 @@ class OpenServices:
         self.run_log.is_conditional = found.get("run_log_store", True)
         self.catalog.is_conditional = found.get("catalog", True)
 
-    def conditional_writes(self) -> dict[str, bool]:
-        """Ask the stores whether they honour create-only writes: 3 requests each where it is not known."""
-        return {
-            "run_log_store": self.run_log.find_out_conditional(),
-            "catalog": self.catalog.find_out_conditional(),
-        }
+    def conditional_writes(self, *, is_lenient: bool = False) -> dict[str, bool]:
+        """Ask the stores whether they honour create-only writes: 3 requests each where it is not known.
+
+        :param is_lenient: a catalog that does not answer counts as one that does not honour them.
+        :raises StoreError: when a store does not answer.
+        """
+        try:
+            catalog = self.catalog.find_out_conditional()
+        except StoreError:
+            if not is_lenient:
+                raise
+            catalog = False
+        return {"run_log_store": self.run_log.find_out_conditional(), "catalog": catalog}
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ class _Chosen:
 def open_services(sources: ServiceSources) -> OpenServices:
     """Open what a task needs. Asks Airflow for at most three connections; nothing is asked of the stores yet.
 
-    :raises AirflowNotFoundException: when a connection that was asked for does not exist.
-    :raises ConfigurationError: when a service cannot be used as it is configured.
+    :raises ConfigurationError: when a service cannot be used as it is configured, or a connection that was asked for
+        does not exist.
     """
     chosen = {name: _chosen(sources, name) for name in CONNECTIONS}
     run_log, catalog, secrets = (chosen[name] for name in ("run_log_store", "catalog", "secrets"))
@@ -99,6 +108,21 @@ def open_services(sources: ServiceSources) -> OpenServices:
         },
         compute_data_folder=compute_data_folder(catalog.settings),
     )
+
+
+def open_for_record(sources: ServiceSources) -> OpenServices:
+    """Open what is needed to record how a task went: the run log, and the other services if they can be used.
+
+    :raises ConfigurationError: when the run log cannot be used.
+    """
+    try:
+        return open_services(sources)
+    except Exception:  # noqa: BLE001 - whatever is wrong, the run log is to say so
+        unusable = {name: ServiceSettings("do-nothing") for name in ("catalog", "secrets")}
+        services = open_services(replace(sources, settings={**sources.settings, **unusable}))
+        for name in unusable:
+            services.run_config[name] = {"type": "unusable", "config": {}}
+        return services
 
 
 def _chosen(sources: ServiceSources, name: str) -> _Chosen:
@@ -118,9 +142,12 @@ def _from_connection(name: str, conn_id: str, *, is_asked_for: bool) -> _Chosen:
     hook = _hook(name, conn_id)
     try:
         settings = hook.get_settings()
-    except AirflowNotFoundException:
+    except AirflowNotFoundException as error:
         if is_asked_for:
-            raise
+            raise ConfigurationError(
+                f"there is no Airflow connection {conn_id!r}, which is named for the {name.replace('_', ' ')}: "
+                f"add it, of the type magnus_{_KINDS[name]}, or name another one"
+            ) from error
         log.info("there is no connection %s: using folders below %s", conn_id, default_folder())
         return _Chosen(_embedded(name), default_folder())
     return _Chosen(settings, default_folder(), hook.get_session(), conn_id)

@@ -38,8 +38,13 @@ class RunSettings:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-def header_of(settings: RunSettings, services: OpenServices, context: Any) -> RunHeader:
-    """The header of the run that a task belongs to. Cost: 1 request; of the first task 3 more."""
+def header_of(
+    settings: RunSettings, services: OpenServices, context: Any, *, is_lenient: bool = False
+) -> RunHeader:
+    """The header of the run that a task belongs to. Cost: 1 request; of the first task 3 more.
+
+    :param is_lenient: claim the run also when its catalog does not answer, to record what went wrong.
+    """
     dag_run = context["dag_run"]
     conf: Mapping[str, Any] = dag_run.conf or {}
     reserved = conf.get(RESERVED) or {}
@@ -47,14 +52,19 @@ def header_of(settings: RunSettings, services: OpenServices, context: Any) -> Ru
         header = services.run_log.header(str(reserved["run_id"]))
     else:
         wanted = _wanted(settings, services, context, conf)
-        header = services.run_log.claim_for(wanted, functools.partial(complete, conf, services))
+        completed = functools.partial(complete, conf, services, is_lenient=is_lenient)
+        header = services.run_log.claim_for(wanted, completed)
     services.heed(header)
     return header
 
 
-def complete(conf: Mapping[str, Any], services: OpenServices, header: RunHeader) -> RunHeader:
+def complete(
+    conf: Mapping[str, Any], services: OpenServices, header: RunHeader, *, is_lenient: bool = False
+) -> RunHeader:
     """What is found out only once a run: what the stores can do, and what a re-run takes over."""
-    header = header.model_copy(update={"conditional_writes": services.conditional_writes()})
+    header = header.model_copy(
+        update={"conditional_writes": services.conditional_writes(is_lenient=is_lenient)}
+    )
     services.heed(header)
     earlier = conf.get(USE_CACHED)
     return taking_over(header, str(earlier), services) if earlier else header
@@ -70,7 +80,7 @@ def _wanted(
         token=uuid4().hex,
         dag_hash=settings.dag_hash,
         pipeline=settings.pipeline or dag_id,
-        tag=conf.get(TAG) if TAG not in settings.parameters else None,
+        tag=str(conf[TAG]) if conf.get(TAG) is not None and TAG not in settings.parameters else None,
         parameters={
             **settings.defaults,
             **{

@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
 
 from airflow_magnus import api
 from airflow_magnus.errors import StepFailedError, TerminalError
-from airflow_magnus.hooks.services import ServiceSources, open_services
+from airflow_magnus.hooks.services import ServiceSources, open_for_record, open_services
 from airflow_magnus.operators.environment import (
     METRIC,
     PARAMETER,
@@ -325,8 +325,8 @@ class StepMixin:
             self._end()
 
     def _record_unbegun(self, context: Any, message: str) -> None:
-        services = open_services(self.step.services)
-        header = header_of(self.step.run, services, context)
+        services = open_for_record(self.step.services)
+        header = header_of(self.step.run, services, context, is_lenient=True)
         place = self.step.place or place_in_dag(self, self.step_name)
         opened = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
