@@ -8,8 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 
-from airflow_magnus import PipelineTaskGroup, StepMixin, get_parameter, get_run_id
-from airflow_magnus.operators.step import StepSettings
+from airflow_magnus import EndOfRun, PipelineTaskGroup, StepMixin, StepSettings, get_parameter, get_run_id
 
 
 class FunctionStep(StepMixin, PythonOperator):
@@ -35,7 +34,6 @@ with DAG(
     description="A pipeline file and steps of other operators in one DAG",
     schedule=None,
     tags=["magnus", "example"],
-    params={"source_answers": False},
 ):
     orders = PipelineTaskGroup("pipelines/failure-handling.yaml", group_id="orders")
     write = FunctionStep(
@@ -49,4 +47,4 @@ with DAG(
         python_callable=read_invitation,
         step=StepSettings(get=["invitation.txt"]),
     )
-    orders.success >> write >> read
+    orders.success >> write >> read >> EndOfRun(task_id="end")
