@@ -84,8 +84,10 @@ def test_run_succeeds_when_example_is_triggered(
     examples: AirflowServer, runs: dict[str, str], dag_id: str
 ) -> None:
     assert examples.run_state(dag_id, runs[dag_id]) == "success", examples.task_states(dag_id, runs[dag_id])
-    logs = [log for log in examples.run_logs.glob(f"{dag_id}.*.json")]
-    assert [json.loads(log.read_text())["status"] for log in logs] == ["SUCCESS"] * (2 if dag_id == "handwritten" else 1)
+    logs = list(examples.run_logs.glob(f"{dag_id}.*.json"))
+    assert [json.loads(log.read_text())["status"] for log in logs] == ["SUCCESS"] * (
+        2 if dag_id == "handwritten" else 1
+    )
 
 
 def test_run_log_tells_of_the_failure_when_it_was_handled(

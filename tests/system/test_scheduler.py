@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +21,82 @@ from airflow_magnus import load_pipelines
 
 load_pipelines("pipelines/", globals())
 """
-ONCE = "[ -e {folder}/go ] && exit 0; touch {folder}/started; sleep 120"
-"""A command that waits to be killed, and ends well once the file ``go`` is there."""
+PIPELINE = """\
+dag:
+  start_at: first
+  steps:
+    first: {{type: task, command_type: python-lambda, command: "lambda: {{'x': 1}}", next: slow}}
+    slow:
+      type: task
+      command_type: shell
+      # Waits to be killed, and ends well once the file `go` is there.
+      command: "[ -e {folder}/go ] && exit 0; touch {folder}/started; sleep 120"
+      retry: {retry}
+      next: last
+    last: {{type: task, command_type: python-lambda, command: "lambda x: {{'y': x + 1}}", next: success}}
+    success: {{type: success}}
+    fail: {{type: fail}}
+"""
+DELETED = "dag:\n  start_at: success\n  steps:\n    success: {type: success}\n    fail: {type: fail}\n"
+RETRIES = {
+    "killed-once": 1,
+    "killed-retried": 2,
+    "sigterm": 1,
+    "supervisor": 2,
+    "marked-failed": 1,
+    "marked-success": 1,
+    "cleared": 1,
+    "cleared-running": 1,
+}
+"""The pipelines of the tests and how often their slow step is tried; all are there before the first test starts."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run whose step ``slow`` waits.
+
+    :param folder: where the step's command looks for the file ``go``.
+    :param task: id of the task's process.
+    """
+
+    dag_id: str
+    run_id: str
+    folder: Path
+    task: int
+
+    def may_end(self) -> None:
+        """Let the next attempt end well."""
+        (self.folder / "go").touch()
+
+    def is_gone(self) -> None:
+        """Wait until no process of the command is left."""
+        wait_for(lambda: not processes_with(f"{self.folder}/started"), "the command to be gone", 30)
 
 
 @pytest.fixture(scope="module")
-def pipelines(airflow: AirflowServer) -> Path:
-    folder = airflow.dags / "pipelines"
-    folder.mkdir()
+def folders(airflow: AirflowServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """DAG id → folder of its command."""
+    made = {name: tmp_path_factory.mktemp(name) for name in RETRIES}
+    pipelines = airflow.dags / "pipelines"
+    pipelines.mkdir()
+    for name, retry in RETRIES.items():
+        (pipelines / f"{name}.yaml").write_text(PIPELINE.format(folder=made[name], retry=retry))
+    (pipelines / "deleted.yaml").write_text(DELETED)
     (airflow.dags / "loader.py").write_text(LOADER)
-    return folder
+    return made
 
 
 @pytest.fixture
-def waiting(airflow: AirflowServer, pipelines: Path, tmp_path: Path) -> Callable[..., tuple[str, str, int]]:
-    """A run whose step ``slow`` waits: DAG id, run id, process id of the task."""
+def waiting(airflow: AirflowServer, folders: dict[str, Path]) -> Callable[[str], Waiting]:
+    """Starts a run of a pipeline and waits until its slow step waits."""
 
-    def start(name: str, *, retry: int = 1, on_failure: str = "") -> tuple[str, str, int]:
-        text = f"""\
-            dag:
-              start_at: first
-              steps:
-                first:
-                  type: task
-                  command_type: python-lambda
-                  command: "lambda: {{'x': 1}}"
-                  next: slow
-                slow:
-                  type: task
-                  command_type: shell
-                  command: "{ONCE.format(folder=tmp_path)}"
-                  retry: {retry}
-                  next: last
-                  {f"on_failure: {on_failure}" if on_failure else ""}
-                last:
-                  type: task
-                  command_type: python-lambda
-                  command: "lambda x: {{'y': x + 1}}"
-                  next: success
-                success: {{type: success}}
-                fail: {{type: fail}}
-            """
-        (pipelines / f"{name}.yaml").write_text(textwrap.dedent(text))
-        run_id = airflow.trigger(name)
-        wait_for(lambda: (tmp_path / "started").exists(), f"the step of {name}", 90)
+    def start(dag_id: str) -> Waiting:
+        folder = folders[dag_id]
+        run_id = airflow.trigger(dag_id)
+        wait_for(lambda: (folder / "started").exists(), f"the step of {dag_id}", 90)
         # The command's shell is a child of the task's process.
-        command = next(pid for pid in processes_with(f"{tmp_path}/started") if _is_shell(pid))
-        return name, run_id, _task_process(command)
+        command = next(pid for pid in processes_with(f"{folder}/started") if _is_shell(pid))
+        return Waiting(dag_id, run_id, folder, parent_of(command))
 
     return start
 
@@ -76,25 +105,17 @@ def _is_shell(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"/bin/sh", b"sh"))
 
 
-def _task_process(pid: int) -> int:
-    return parent_of(pid)
-
-
 def attempts(log: dict[str, Any], step: str = "slow") -> list[str]:
     return [attempt["status"] for attempt in log["steps"][step]["attempts"]]
 
 
-def no_command_is_left(tmp_path: Path) -> None:
-    wait_for(lambda: not processes_with(f"{tmp_path}/started"), "the command to be gone", 30)
-
-
 def test_run_fails_and_says_why_when_task_is_killed_without_retry(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]]
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("killed-once")
-    os.kill(task, signal.SIGKILL)
-    assert airflow.wait_for_run(dag_id, run_id) == "failed"
-    log = airflow.run_log(run_id)
+    run = waiting("killed-once")
+    os.kill(run.task, signal.SIGKILL)
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "failed"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "FAIL"
     assert attempts(log) == ["FAIL"]
     assert "killed" in log["steps"]["slow"]["attempts"][0]["message"]
@@ -102,66 +123,66 @@ def test_run_fails_and_says_why_when_task_is_killed_without_retry(
 
 
 def test_next_attempt_puts_it_right_when_task_is_killed_with_retry(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("killed-retried", retry=2)
-    (tmp_path / "go").touch()
-    os.kill(task, signal.SIGKILL)
-    assert airflow.wait_for_run(dag_id, run_id) == "success"
-    log = airflow.run_log(run_id)
+    run = waiting("killed-retried")
+    run.may_end()
+    os.kill(run.task, signal.SIGKILL)
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "success"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
     assert attempts(log) == ["FAIL", "SUCCESS"]
     assert log["parameters"] == {"x": 1, "y": 2}
 
 
 def test_task_is_failed_and_command_gone_when_task_gets_sigterm(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("sigterm")
-    os.kill(task, signal.SIGTERM)
-    assert airflow.wait_for_run(dag_id, run_id) == "failed"
-    log = airflow.run_log(run_id)
+    run = waiting("sigterm")
+    os.kill(run.task, signal.SIGTERM)
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "failed"
+    log = airflow.run_log(run.run_id)
     assert attempts(log) == ["FAIL"]
-    no_command_is_left(tmp_path)
+    run.is_gone()
 
 
 def test_orphan_changes_nothing_when_its_supervisor_is_killed(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("supervisor", retry=2)
-    (tmp_path / "go").touch()
-    os.kill(parent_of(task), signal.SIGKILL)
-    assert airflow.wait_for_run(dag_id, run_id, HEARTBEAT_TIMEOUT + 120) == "success"
-    log = airflow.run_log(run_id)
+    run = waiting("supervisor")
+    run.may_end()
+    os.kill(parent_of(run.task), signal.SIGKILL)
+    assert airflow.wait_for_run(run.dag_id, run.run_id, HEARTBEAT_TIMEOUT + 120) == "success"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
     assert attempts(log)[-1] == "SUCCESS"
     assert log["parameters"] == {"x": 1, "y": 2}
-    for pid in processes_with(f"{tmp_path}/started"):
+    for pid in processes_with(f"{run.folder}/started"):
         os.kill(pid, signal.SIGKILL)
 
 
 def test_step_is_failed_when_running_task_is_marked_failed(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, _ = waiting("marked-failed")
-    airflow.mark(dag_id, run_id, "slow", "failed")
-    assert airflow.wait_for_run(dag_id, run_id) == "failed"
-    log = airflow.run_log(run_id)
+    run = waiting("marked-failed")
+    airflow.mark(run.dag_id, run.run_id, "slow", "failed")
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "failed"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "FAIL"
     assert attempts(log) == ["FAIL"]
-    no_command_is_left(tmp_path)
+    run.is_gone()
 
 
 def test_run_goes_on_when_failed_task_is_marked_success(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]]
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("marked-success")
-    os.kill(task, signal.SIGKILL)
-    assert airflow.wait_for_run(dag_id, run_id) == "failed"
-    airflow.mark(dag_id, run_id, "slow", "success")
-    airflow.clear(dag_id, run_id, "last")
-    assert airflow.wait_for_run(dag_id, run_id) == "success"
-    log = airflow.run_log(run_id)
+    run = waiting("marked-success")
+    os.kill(run.task, signal.SIGKILL)
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "failed"
+    airflow.mark(run.dag_id, run.run_id, "slow", "success")
+    airflow.clear(run.dag_id, run.run_id, "last")
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "success"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
     assert log["steps"]["slow"]["status"] == "SUCCESS"
     assert list(log["steps"]) == ["first", "slow", "last", "success"]
@@ -169,15 +190,15 @@ def test_run_goes_on_when_failed_task_is_marked_success(
 
 
 def test_attempts_are_numbered_on_when_finished_run_is_cleared(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, task = waiting("cleared")
-    os.kill(task, signal.SIGKILL)
-    assert airflow.wait_for_run(dag_id, run_id) == "failed"
-    (tmp_path / "go").touch()
-    airflow.clear(dag_id, run_id, "slow")
-    assert airflow.wait_for_run(dag_id, run_id) == "success"
-    log = airflow.run_log(run_id)
+    run = waiting("cleared")
+    os.kill(run.task, signal.SIGKILL)
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "failed"
+    run.may_end()
+    airflow.clear(run.dag_id, run.run_id, "slow")
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "success"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
     assert attempts(log) == ["FAIL", "SUCCESS"]
     assert attempts(log, "first") == ["SUCCESS"]
@@ -185,23 +206,21 @@ def test_attempts_are_numbered_on_when_finished_run_is_cleared(
 
 
 def test_new_attempt_counts_when_running_task_is_cleared(
-    airflow: AirflowServer, waiting: Callable[..., tuple[str, str, int]], tmp_path: Path
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
 ) -> None:
-    dag_id, run_id, _ = waiting("cleared-running")
-    (tmp_path / "go").touch()
-    airflow.clear(dag_id, run_id, "slow")
-    assert airflow.wait_for_run(dag_id, run_id) == "success"
-    log = airflow.run_log(run_id)
+    run = waiting("cleared-running")
+    run.may_end()
+    airflow.clear(run.dag_id, run.run_id, "slow")
+    assert airflow.wait_for_run(run.dag_id, run.run_id) == "success"
+    log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
     assert attempts(log) == ["FAIL", "SUCCESS"]
-    no_command_is_left(tmp_path)
+    run.is_gone()
 
 
 def test_new_run_log_is_begun_when_run_is_deleted_and_made_again(
-    airflow: AirflowServer, pipelines: Path
+    airflow: AirflowServer, folders: dict[str, Path]
 ) -> None:
-    text = "dag:\n  start_at: success\n  steps:\n    success: {type: success}\n    fail: {type: fail}\n"
-    (pipelines / "deleted.yaml").write_text(text)
     run_id = airflow.trigger("deleted")
     airflow.wait_for_run("deleted", run_id)
     airflow.call("DELETE", f"/api/v2/dags/deleted/dagRuns/{run_id.replace('+', '%2B')}")
