@@ -15,7 +15,7 @@ _PUBLIC = {
     "pipeline_dag": "airflow_magnus.dags.builder",
     "PipelineTaskGroup": "airflow_magnus.dags.builder",
     "StepMixin": "airflow_magnus.operators.step",
-    "StepSettings": "airflow_magnus.operators.step",
+    "StepSettings": "airflow_magnus.operators.settings",
     "EndOfRun": "airflow_magnus.operators.terminal",
     "get_from_catalog": "airflow_magnus.api",
     "get_object": "airflow_magnus.api",

@@ -17,7 +17,8 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
 from airflow_magnus import api
-from airflow_magnus.operators.step import StepMixin, StepSettings
+from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.operators.step import StepMixin
 from airflow_magnus.operators.terminal import EndOfRun
 
 RunDag = Callable[..., Any]

@@ -132,7 +132,7 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
     """Take a run id, before anything runs."""
     from airflow_magnus.errors import RunIdTakenError
     from airflow_magnus.operators.run import USE_CACHED, complete
-    from airflow_magnus.stores.runlogs import process_started
+    from airflow_magnus.stores.liveness import process_started
 
     header = RunHeader(
         run_id=execution.run_id or "",

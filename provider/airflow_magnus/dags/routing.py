@@ -17,7 +17,7 @@ from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.gate import FailureGate
 from airflow_magnus.operators.place import place_in_graph
 from airflow_magnus.operators.run import RunSettings
-from airflow_magnus.operators.step import StepSettings
+from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.terminal import FailNode, SuccessNode
 from airflow_magnus.operators.workspace import WorkspaceSettings
 from airflow_magnus.pipeline.identifiers import task_id_of

@@ -23,6 +23,7 @@ _AS_THEY_ARE = (
     "access_control",
     "owner_links",
 )
+_DURATIONS = ("retry_delay", "execution_timeout", "max_retry_delay")
 TAG = "magnus"
 """Every DAG that is made of a pipeline file has this tag."""
 
@@ -37,7 +38,7 @@ def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
             arguments[key] = _moment(given[key], zone)
     if "dagrun_timeout" in given:
         arguments["dagrun_timeout"] = parse_duration(given["dagrun_timeout"])
-    default_args = dict(given.get("default_args") or {})
+    default_args = _with_durations(given.get("default_args") or {})
     if "owner" in given:
         default_args["owner"] = given["owner"]
     return {
@@ -77,9 +78,12 @@ def _schedule(value: Any, zone: str | None) -> Any:
 
 
 def _cron(text: str, zone: str) -> Any:
-    from airflow.sdk import CronDataIntervalTimetable
+    """The timetable that Airflow itself makes of cron text, in a time zone."""
+    from airflow.providers.common.compat.sdk import conf
+    from airflow.sdk import CronDataIntervalTimetable, CronTriggerTimetable
 
-    return CronDataIntervalTimetable(text, timezone=zone)
+    has_intervals = conf.getboolean("scheduler", "create_cron_data_intervals", fallback=False)
+    return (CronDataIntervalTimetable if has_intervals else CronTriggerTimetable)(text, timezone=zone)
 
 
 _TYPES: tuple[tuple[type, str], ...] = (
@@ -107,9 +111,12 @@ def _param(parameter: Parameter) -> Param:
 
 def task_arguments(settings: Mapping[str, Any], attempts: int) -> dict[str, Any]:
     """Keyword arguments of one task, from ``executor_config.airflow`` and ``retry`` of its step."""
-    arguments = dict(settings)
-    for key in ("retry_delay", "execution_timeout", "max_retry_delay"):
-        if key in arguments:
-            arguments[key] = parse_duration(arguments[key])
-    arguments.setdefault("retry_delay", datetime.timedelta(0))
-    return {"retries": attempts - 1, **arguments}
+    return {"retries": attempts - 1, "retry_delay": datetime.timedelta(0), **_with_durations(settings)}
+
+
+def _with_durations(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of tasks with lengths of time in place of what the file says."""
+    return {
+        key: parse_duration(value) if key in _DURATIONS and value is not None else value
+        for key, value in settings.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,9 +73,9 @@ class ServiceHook(BaseHook):
             message += f". Ignored, as it means nothing here: {', '.join(unknown)}"
         return True, message
 
+    @abstractmethod
     def _try(self) -> str:
         """Use the service; give a sentence that says what worked."""
-        raise NotImplementedError
 
     @cached_property
     def _own_settings(self) -> ServiceSettings:

@@ -7,12 +7,13 @@ from typing import Any
 
 from airflow_magnus.errors import RunNotFoundError
 from airflow_magnus.hooks.services import OpenServices
+from airflow_magnus.runlog.definition import edges_of
 from airflow_magnus.runlog.history import StepHistory
 from airflow_magnus.runlog.records import RunHeader
 from airflow_magnus.runlog.rerun import plan_rerun
 from airflow_magnus.stores.catalog import kept_at
 from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.runlogs import edges_of
+from airflow_magnus.stores.liveness import goes_on
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def taking_over(header: RunHeader, wanted: str, services: OpenServices) -> RunHe
     """
     document = services.run_log.find(wanted)
     earlier = services.run_log.header(document.run_id)
-    if document.status == "PROCESSING" and services.run_log.goes_on(earlier):
+    if document.status == "PROCESSING" and goes_on(earlier):
         raise RunNotFoundError(f"run {document.run_id!r} still goes on: wait for its end, then run it again")
     histories = services.run_log.graph(earlier.run_id, "")
     plan = plan_rerun(

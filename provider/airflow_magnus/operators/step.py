@@ -13,16 +13,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
 
 from airflow_magnus import api
-from airflow_magnus.errors import StepFailedError, TerminalError
-from airflow_magnus.hooks.services import ServiceSources, open_for_record, open_services
+from airflow_magnus.errors import StepFailedError
+from airflow_magnus.hooks.services import open_for_record, open_services
 from airflow_magnus.operators.environment import (
     METRIC,
     PARAMETER,
@@ -36,12 +35,14 @@ from airflow_magnus.operators.environment import (
 )
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.links import RunLogLink
-from airflow_magnus.operators.place import StepPlace, place_in_dag
+from airflow_magnus.operators.place import place_in_dag
+from airflow_magnus.operators.recording import Recorded, as_attempt, own_init
 from airflow_magnus.operators.rerun import take_over
-from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
+from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
-from airflow_magnus.operators.workspace import Workspace, WorkspaceSettings
+from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.history import visible
 from airflow_magnus.runlog.records import AttemptClosed
@@ -50,31 +51,6 @@ log = logging.getLogger(__name__)
 
 _SHOWN = ("catalog_get", "catalog_put", "run_parameters")
 """Shown with every step in the UI's view of rendered templates."""
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """What makes a task a step.
-
-    :param name: what the run log calls the step; "" for the task id.
-    :param get: glob patterns of catalog files that are fetched before the command.
-    :param put: glob patterns of files that are stored after it.
-    :param compute_data_folder: the folder of those files, below the working folder; None: the catalog's own setting.
-    :param services: where catalog, run log and secrets are; default: the connections ``magnus_catalog_default``,
-        ``magnus_run_log_default``, ``magnus_secrets_default``, and folders below AIRFLOW_HOME where those are missing.
-    :param workspace: how the working folder is made; default: a private, empty one.
-    :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
-    :param run: which run it belongs to; default: that of the DAG run.
-    """
-
-    name: str = ""
-    get: Sequence[str] = ()
-    put: Sequence[str] = ()
-    compute_data_folder: str | None = None
-    services: ServiceSources = field(default_factory=ServiceSources)
-    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
-    place: StepPlace | None = None
-    run: RunSettings = field(default_factory=RunSettings)
 
 
 class StepMixin:
@@ -97,10 +73,10 @@ class StepMixin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" not in cls.__dict__:
-            cls.__init__ = _own_init(cls)  # type: ignore[method-assign]
+            cls.__init__ = own_init(cls)  # type: ignore[method-assign]
         own = cls.__dict__.get("execute")
         if own is not None and not getattr(own, "is_magnus_attempt", False):
-            cls.execute = _as_attempt(own)  # type: ignore[method-assign]
+            cls.execute = as_attempt(own)  # type: ignore[method-assign]
         others: Any = next((c for c in cls.__mro__ if "template_fields" in c.__dict__), cls)
         shown = [name for name in getattr(others, "template_fields", ()) if name not in _SHOWN]
         cls.template_fields = (*shown, *_SHOWN)
@@ -305,8 +281,8 @@ class StepMixin:
         session.metrics.update(variables_set(self._environment, METRIC))
         session.set_values(variables_set(self._environment, PARAMETER))
 
-    def _recorded(self, context: Any) -> _Recorded:
-        return _Recorded(self, context)
+    def _recorded(self, context: Any) -> Recorded:
+        return Recorded(self, context)
 
     def _record_failure(self, context: Any, error: BaseException) -> None:
         """Close the attempt as failed; one that never began is opened for it."""
@@ -346,45 +322,3 @@ class StepMixin:
         if self._open is not None:
             self._open.close()
         self._open = self._session = None
-
-
-class _Recorded:
-    """Records an error that leaves the block, and tells Airflow not to try again where that is of no use."""
-
-    def __init__(self, step: StepMixin, context: Any) -> None:
-        self._step = step
-        self._context = context
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
-        if error is None or isinstance(error, TaskDeferred):
-            return
-        if self._step._session is None and self._step._open is None:
-            return  # recorded already
-        self._step._record_failure(self._context, error)
-        if isinstance(error, TerminalError) and not self._step._is_attempting:
-            raise AirflowFailException(str(error)) from error
-        if isinstance(error, AirflowSkipException):
-            raise StepFailedError(f"the step skipped itself: {error}") from error
-
-
-def _own_init(cls: type[StepMixin]) -> Callable[..., None]:
-    """An ``__init__`` for a class that has none: Airflow's operators count on each class having its own."""
-
-    def __init__(self: Any, *, step: StepSettings | None = None, **kwargs: Any) -> None:  # noqa: N807
-        super(cls, self).__init__(step=step, **kwargs)
-
-    return __init__
-
-
-def _as_attempt(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """An operator's own ``execute``, recorded."""
-
-    @functools.wraps(execute)
-    def attempt(self: StepMixin, context: Any) -> Any:
-        return self._attempt(context, functools.partial(execute, self, context))
-
-    attempt.is_magnus_attempt = True  # type: ignore[attr-defined]
-    return attempt

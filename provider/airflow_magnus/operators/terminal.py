@@ -15,9 +15,9 @@ from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
 from airflow_magnus.operators.states import task_states
+from airflow_magnus.runlog.definition import recorded_path
 from airflow_magnus.runlog.history import StepHistory, visible
 from airflow_magnus.runlog.records import RunHeader, StepIdentity
-from airflow_magnus.stores.runlogs import recorded_path
 
 log = logging.getLogger(__name__)
 

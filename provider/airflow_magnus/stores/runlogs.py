@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import AttemptLostError, RunIdTakenError, RunNotFoundError, StoreError
 from airflow_magnus.runlog import layout
+from airflow_magnus.runlog.definition import recorded_path
 from airflow_magnus.runlog.document import run_log
-from airflow_magnus.runlog.history import Edges, StepHistory, histories_of, walked_path
+from airflow_magnus.runlog.history import StepHistory, histories_of
 from airflow_magnus.runlog.records import (
     AttemptClosed,
     AttemptOpened,
@@ -89,13 +87,6 @@ class RunLogStore:
                 f"no run {run_id!r} in the run log store at {self.location}: `magnus runlog list` shows those there"
             )
         return RunHeader.model_validate_json(next(iter(found.values())))
-
-    def goes_on(self, header: RunHeader) -> bool:
-        """Whether the process that runs a run on this machine is still there; True where that cannot be known."""
-        owner = header.scheduler
-        if owner.get("type") != "command" or owner.get("hostname") != socket.gethostname():
-            return True
-        return bool(process_started(int(owner["pid"])) == owner.get("started", ""))
 
     def claim_for(self, header: RunHeader, complete: Callable[[RunHeader], RunHeader]) -> RunHeader:
         """The header of an Airflow run: the one it claimed before, or a new claim of the next free id.
@@ -308,55 +299,9 @@ class RunLogStore:
         return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)
 
 
-def process_started(pid: int) -> str:
-    """When a process of this machine was started, in ticks since boot; "" when there is none.
-
-    Where the system does not tell (macOS), ``there`` for every process that is there.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return "there" if not Path("/proc/self").exists() and _is_there(pid) else ""
-    return text.rpartition(")")[2].split()[19]
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _summary(header: RunHeader, document: str | None) -> RunLog:
     log = RunLog.model_validate_json(document) if document else run_log(header, {})
     return log.model_copy(update={"steps": {}, "pipeline": header.pipeline})
-
-
-def recorded_path(header: RunHeader, top: Mapping[str, StepHistory]) -> list[str] | None:
-    """The steps of the pipeline's own graph that count; None when the run has no graph (a hand-written DAG)."""
-    start = header.definition.get("start_at")
-    if not start:
-        return None
-    return walked_path(
-        start, edges_of(header.definition), {name: history.status for name, history in top.items()}
-    )
-
-
-def edges_of(definition: Mapping[str, Any]) -> Edges:
-    """The edges of the pipeline's own graph, from its ``dag`` section."""
-    steps: Mapping[str, Any] = definition["steps"]
-    fail = next(name for name, step in steps.items() if step["type"] == "fail")
-
-    def edges(name: str) -> tuple[str, str]:
-        step = steps.get(name, {})
-        if "next" not in step:
-            return "", ""
-        return step["next"], step.get("on_failure") or fail
-
-    return edges
 
 
 def _is_same_run(there: RunHeader, wanted: RunHeader) -> bool:

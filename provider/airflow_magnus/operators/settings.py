@@ -1,0 +1,36 @@
+"""What makes a task a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airflow_magnus.hooks.services import ServiceSources
+from airflow_magnus.operators.place import StepPlace
+from airflow_magnus.operators.run import RunSettings
+from airflow_magnus.operators.workspace import WorkspaceSettings
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What makes a task a step.
+
+    :param name: what the run log calls the step; "" for the task id.
+    :param get: glob patterns of catalog files that are fetched before the command.
+    :param put: glob patterns of files that are stored after it.
+    :param compute_data_folder: the folder of those files, below the working folder; None: the catalog's own setting.
+    :param services: where catalog, run log and secrets are; default: the connections ``magnus_catalog_default``,
+        ``magnus_run_log_default``, ``magnus_secrets_default``, and folders below AIRFLOW_HOME where those are missing.
+    :param workspace: how the working folder is made; default: a private, empty one.
+    :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
+    :param run: which run it belongs to; default: that of the DAG run.
+    """
+
+    name: str = ""
+    get: Sequence[str] = ()
+    put: Sequence[str] = ()
+    compute_data_folder: str | None = None
+    services: ServiceSources = field(default_factory=ServiceSources)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    place: StepPlace | None = None
+    run: RunSettings = field(default_factory=RunSettings)
