@@ -124,7 +124,7 @@ def plan_of(pipeline: Pipeline, services: ServiceSources, scope: str = "") -> Pl
     """What the tasks of a pipeline have in common on Airflow: private working folders, one run a DAG run."""
     return Plan(
         services=services,
-        workspace=private_workspace(pipeline.path.parent.resolve()),
+        workspace=private_workspace(pipeline.path.parent.resolve(), stores_of(services)),
         run=run_settings(pipeline, scope),
     )
 
@@ -141,13 +141,21 @@ def run_settings(pipeline: Pipeline, scope: str = "") -> RunSettings:
     )
 
 
-def private_workspace(folder: Path) -> WorkspaceSettings:
+def stores_of(services: ServiceSources) -> tuple[Path, ...]:
+    """The folders of run logs and catalogs that lie on the file system by the settings of files."""
+    keys = ("log_folder", "catalog_location")
+    named = [s.config[key] for s in services.settings.values() for key in keys if s.config.get(key)]
+    return tuple((services.folder or Path()) / str(path) for path in named)
+
+
+def private_workspace(folder: Path, left_out: tuple[Path, ...] = ()) -> WorkspaceSettings:
     """Private copies of the pipeline's folder, as the ``[magnus]`` section of Airflow's configuration says."""
     from airflow.providers.common.compat.sdk import conf
 
     parent = conf.get("magnus", "work_folder", fallback="")
     return WorkspaceSettings(
         source=folder,
+        left_out=left_out,
         parent=Path(parent) if parent else None,
         has_links=conf.getboolean("magnus", "link_working_copy", fallback=False),
         is_kept=conf.getboolean("magnus", "keep_work_folders", fallback=False),

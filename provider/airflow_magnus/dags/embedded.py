@@ -116,11 +116,13 @@ def current_dag() -> DAG:
 def _dag(execution: Execution, sources: ServiceSources) -> DAG:
     """The pipeline as the DAG of this process."""
     global _current
-    from airflow_magnus.dags.builder import dag_of, run_settings
+    from airflow_magnus.dags.builder import dag_of, run_settings, stores_of
     from airflow_magnus.dags.routing import Plan
     from airflow_magnus.operators.workspace import WorkspaceSettings
 
-    workspace = WorkspaceSettings(source=execution.folder, is_private=execution.is_isolated)
+    workspace = WorkspaceSettings(
+        source=execution.folder, is_private=execution.is_isolated, left_out=stores_of(sources)
+    )
     plan = Plan(sources, workspace, run_settings(execution.pipeline))
     _current = dag_of(
         execution.pipeline, plan, dag_id=_DAG_ID, params={}, schedule=None, start_date=None, end_date=None

@@ -15,7 +15,7 @@ from airflow_magnus.dags.settings import task_arguments
 from airflow_magnus.errors import Fault, PipelineError
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.gate import FailureGate
-from airflow_magnus.operators.place import place_in_graph
+from airflow_magnus.operators.place import Places
 from airflow_magnus.operators.run import RunSettings
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.terminal import FailNode, SuccessNode
@@ -43,8 +43,9 @@ def add_graph(graph: Graph, plan: Plan) -> dict[str, Any]:
     :returns: step name → its task.
     :raises PipelineError: when this installation cannot run a step.
     """
-    tasks = {step.name: _task(graph, step, plan) for step in graph.reachable if not step.is_terminal}
-    tasks |= _terminals(graph, plan, tasks)
+    places = Places(graph)
+    tasks = {step.name: _task(graph, step, plan, places) for step in graph.reachable if not step.is_terminal}
+    tasks |= _terminals(graph, plan, places, tasks)
     for step in graph.reachable:
         if not step.is_terminal:
             _connect(graph, step, tasks)
@@ -53,7 +54,7 @@ def add_graph(graph: Graph, plan: Plan) -> dict[str, Any]:
     return tasks
 
 
-def _task(graph: Graph, step: Step, plan: Plan) -> Any:
+def _task(graph: Graph, step: Step, plan: Plan, places: Places) -> Any:
     if isinstance(step, CompositeStep):
         message = f"steps of type {step.kind} cannot be run yet: write its steps in this graph"
         raise PipelineError([Fault(step.position, f"dag.steps.{step.internal_name}", message)])
@@ -72,15 +73,15 @@ def _task(graph: Graph, step: Step, plan: Plan) -> Any:
             compute_data_folder=step.catalog.compute_data_folder,
             services=plan.services,
             workspace=plan.workspace,
-            place=place_in_graph(graph, step),
+            place=places.of(step),
             run=plan.run,
         ),
         **task_arguments(step.executor_config.get("airflow", {}), step.attempts),
     )
 
 
-def _terminals(graph: Graph, plan: Plan, tasks: dict[str, Any]) -> dict[str, Any]:
-    steps = {task.task_id: place_in_graph(graph, graph.steps[name]).identity for name, task in tasks.items()}
+def _terminals(graph: Graph, plan: Plan, places: Places, tasks: dict[str, Any]) -> dict[str, Any]:
+    steps = {task.task_id: places.identity(graph.steps[name]) for name, task in tasks.items()}
     common: dict[str, Any] = {
         "steps": steps,
         "services": plan.services,
@@ -95,7 +96,7 @@ def _terminals(graph: Graph, plan: Plan, tasks: dict[str, Any]) -> dict[str, Any
         arguments: dict[str, Any] = {
             "task_id": task_id_of(node.name),
             "task_display_name": node.name,
-            "place": place_in_graph(graph, node),
+            "place": places.of(node),
             **common,
         }
         if node.kind == "success":

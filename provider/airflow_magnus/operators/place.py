@@ -43,36 +43,53 @@ class StepPlace:
         return path, histories
 
 
-def place_in_graph(graph: Graph, step: Step) -> StepPlace:
-    """The place of a step of a pipeline file."""
-    reachable = graph.reachable
-    edges = {
-        other.internal_name: (graph.steps[other.next].internal_name, graph.after_failure(other).internal_name)
-        for other in reachable
-        if not other.is_terminal
-    }
-    leading = _leading_to(step.internal_name, edges)
-    return StepPlace(
-        identity=StepIdentity(
+class Places:
+    """The places of a pipeline file's steps; what they have in common is worked out once for a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._positions = {step.name: position for position, step in enumerate(graph.reachable)}
+        self._edges = {
+            step.internal_name: (
+                graph.steps[step.next].internal_name,
+                graph.after_failure(step).internal_name,
+            )
+            for step in graph.reachable
+            if not step.is_terminal
+        }
+        self._before: dict[str, set[str]] = {}
+        for name, ends in self._edges.items():
+            for end in ends:
+                self._before.setdefault(end, set()).add(name)
+
+    def identity(self, step: Step) -> StepIdentity:
+        """What the run log calls the step."""
+        return StepIdentity(
             name=step.name,
             internal_name=step.internal_name,
-            graph_name=graph.internal_name,
+            graph_name=self._graph.internal_name,
             step_type=step.kind,
-            position=next(i for i, other in enumerate(reachable) if other.name == step.name),
-        ),
-        before=tuple(s.name for s in reachable if s.internal_name in leading),
-        start=graph.steps[graph.start_at].internal_name,
-        edges=edges,
-    )
+            position=self._positions[step.name],
+        )
 
+    def of(self, step: Step) -> StepPlace:
+        """The place of one step."""
+        leading = self._leading_to(step.internal_name)
+        return StepPlace(
+            identity=self.identity(step),
+            before=tuple(s.name for s in self._graph.reachable if s.internal_name in leading),
+            start=self._graph.steps[self._graph.start_at].internal_name,
+            edges=self._edges,
+        )
 
-def _leading_to(target: str, edges: Mapping[str, tuple[str, str]]) -> set[str]:
-    found: set[str] = set()
-    wanted = {target}
-    while wanted:
-        wanted = {name for name, ends in edges.items() if wanted & set(ends)} - found
-        found |= wanted
-    return found
+    def _leading_to(self, target: str) -> set[str]:
+        found: set[str] = set()
+        open_ends = [target]
+        while open_ends:
+            new = self._before.get(open_ends.pop(), set()) - found
+            found |= new
+            open_ends.extend(new)
+        return found
 
 
 def place_in_dag(task: Any, step_name: str) -> StepPlace:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
-from airflow_magnus.errors import RunNotFoundError
+from airflow_magnus.errors import RunNotFoundError, StoreError
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.runlog.definition import edges_of
 from airflow_magnus.runlog.history import StepHistory
-from airflow_magnus.runlog.records import RunHeader
+from airflow_magnus.runlog.records import CatalogEntry, RunHeader
 from airflow_magnus.runlog.rerun import plan_rerun
 from airflow_magnus.stores.catalog import kept_at
 from airflow_magnus.stores.globs import matches
@@ -28,6 +29,11 @@ def taking_over(header: RunHeader, wanted: str, services: OpenServices) -> RunHe
     if document.status == "PROCESSING" and goes_on(earlier):
         raise RunNotFoundError(f"run {document.run_id!r} still goes on: wait for its end, then run it again")
     histories = services.run_log.graph(earlier.run_id, "")
+    lost = _lost(header.definition, earlier.run_id, histories, services)
+    if not _are_whole(header.definition, earlier.run_id, earlier.entries, services):
+        # Files that this run had taken over itself; which of its steps had put them is not known any more.
+        lost += earlier.reused[:1]
+        earlier = earlier.model_copy(update={"entries": []})
     plan = plan_rerun(
         earlier,
         histories,
@@ -35,7 +41,7 @@ def taking_over(header: RunHeader, wanted: str, services: OpenServices) -> RunHe
         edges_of(header.definition),
         definition=header.definition,
         given=header.parameters,
-        lost=_lost(header.definition, earlier.run_id, histories, services),
+        lost=lost,
     )
     for warning in plan.warnings:
         log.warning("%s", warning)
@@ -58,19 +64,31 @@ def _lost(
     definition: Any, run_id: str, histories: dict[str, StepHistory], services: OpenServices
 ) -> list[str]:
     """Steps of which a file that some step gets is no longer in the catalog, whole."""
+    puts = {name: h.latest.closed.puts() for name, h in histories.items() if h.latest.closed}
+    return [name for name, entries in puts.items() if not _are_whole(definition, run_id, entries, services)]
+
+
+def _are_whole(definition: Any, run_id: str, entries: Iterable[CatalogEntry], services: OpenServices) -> bool:
+    """Whether those of the entries that some step gets are in the catalog, whole."""
     wanted = [
         p for step in definition["steps"].values() for p in (step.get("catalog") or {}).get("get") or ()
     ]
-    lost = []
-    for name, history in histories.items():
-        closed = history.latest.closed
-        puts = closed.puts() if closed else []
-        needed = [entry for entry in puts if any(matches(pattern, entry.name) for pattern in wanted)]
-        if needed and not services.catalog.are_whole(services.catalog.located(run_id, needed)):
-            lost.append(name)
-    return lost
+    needed = [entry for entry in entries if any(matches(pattern, entry.name) for pattern in wanted)]
+    return not needed or services.catalog.are_whole(services.catalog.located(run_id, needed))
 
 
 def take_over(header: RunHeader, services: OpenServices) -> None:
-    """Copy the files of the reused steps into the new run's folder; may be done again."""
-    services.catalog.copy(header.taken_from)
+    """Copy the files of the reused steps into the new run's folder; may be done again.
+
+    A file that is gone stops nobody: those that steps get were looked at before.
+    """
+    try:
+        services.catalog.copy(header.taken_from)
+    except StoreError:
+        for key, source in header.taken_from.items():
+            try:
+                services.catalog.copy({key: source})
+            except StoreError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                log.warning("%s is gone from the catalog, and no step gets it: it is not taken over", source)

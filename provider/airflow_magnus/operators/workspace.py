@@ -23,6 +23,7 @@ class WorkspaceSettings:
     :param is_private: False to work in ``source`` itself, as the command line does.
     :param parent: where private folders are made; None: the system's folder for temporary files.
     :param has_links: link the pipeline's files instead of copying them.
+    :param left_out: folders below ``source`` that are not copied: the run log, the catalog.
     :param is_kept: leave the private folder when the step has ended, to look at it.
     """
 
@@ -31,6 +32,7 @@ class WorkspaceSettings:
     parent: Path | None = None
     has_links: bool = False
     is_kept: bool = False
+    left_out: tuple[Path, ...] = ()
 
 
 class Workspace:
@@ -54,7 +56,7 @@ class Workspace:
             self._settings.parent.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="magnus-step-", dir=self._settings.parent)).resolve()
         if self._settings.source is not None:
-            _copy(self._settings.source, self.folder, self._data, has_links=self._settings.has_links)
+            _copy(self._settings, self._settings.source, self.folder, self._data)
         self.data.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -67,13 +69,13 @@ class Workspace:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _copy(source: Path, target: Path, data_folder: str, *, has_links: bool) -> None:
-    """Copy a pipeline's folder without its repository and its data."""
-    left_out = (source / data_folder).resolve()
+def _copy(settings: WorkspaceSettings, source: Path, target: Path, data_folder: str) -> None:
+    """Copy a pipeline's folder without its repository, its data and the stores that lie in it."""
+    left_out = {path.resolve() for path in (source / data_folder, *settings.left_out)}
     copied = 0
     for root, folders, names in os.walk(source):
         here = Path(root)
-        folders[:] = [f for f in folders if f not in _NEVER_COPIED and (here / f).resolve() != left_out]
+        folders[:] = [f for f in folders if f not in _NEVER_COPIED and (here / f).resolve() not in left_out]
         there = target / here.relative_to(source)
         there.mkdir(exist_ok=True)
         for name in folders:
@@ -81,7 +83,7 @@ def _copy(source: Path, target: Path, data_folder: str, *, has_links: bool) -> N
                 (there / name).symlink_to((here / name).resolve())
         for name in names:
             file = here / name
-            if has_links:
+            if settings.has_links:
                 (there / name).symlink_to(file.resolve())
             elif file.is_file():
                 shutil.copy2(file, there / name)
