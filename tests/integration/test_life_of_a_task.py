@@ -241,7 +241,9 @@ def test_no_folder_socket_or_path_is_left_when_task_has_ended(run_dag: RunDag, t
 
 
 @pytest.mark.parametrize(("command", "status"), [("true", "SUCCESS"), ("false", "FAIL")])
-def test_run_log_is_ended_when_hand_written_dag_has_an_end(run_dag: RunDag, command: str, status: str) -> None:
+def test_run_log_is_ended_when_hand_written_dag_has_an_end(
+    run_dag: RunDag, command: str, status: str
+) -> None:
     with dag(f"ended-{command}") as made:
         first = OwnStep(task_id="first", step=StepSettings(put=["*"]))
         second = BashTask(task_id="second", bash_command=command)
