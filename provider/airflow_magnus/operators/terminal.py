@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
-from airflow_magnus.errors import MagnusError
+from airflow_magnus.errors import MagnusError, TerminalError
 from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for_record
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
@@ -47,7 +47,10 @@ class TerminalNode(BaseOperator):
     def end_run(self, context: Any) -> dict[str, StepHistory]:
         """Record that this end was reached, and write the run's document."""
         services = open_for_record(self.services)
-        header = header_of(self.run_settings, services, context, is_lenient=True)
+        try:
+            header = header_of(self.run_settings, services, context, is_lenient=True)
+        except TerminalError as error:
+            raise AirflowFailException(str(error)) from error  # trying again gives the same result
         self._reconcile(context, services, header)
         services.run_log.record(
             header.run_id,
