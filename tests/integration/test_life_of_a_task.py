@@ -252,3 +252,15 @@ def test_run_log_is_ended_when_hand_written_dag_has_an_end(
     assert log.status == status
     assert states["end"] == ("success" if status == "SUCCESS" else "failed")
     assert list(log.steps) == ["first", "second", status.lower()]
+
+
+def test_patterns_are_rendered_and_never_template_files_when_operator_has_such(run_dag: RunDag) -> None:
+    with dag("patterns") as made:
+        BashTask(
+            task_id="only",
+            bash_command="echo true > data/a.sh; echo 1 > data/{{ task.task_id }}.csv",
+            step=StepSettings(put=["*.sh", "{{ task.task_id }}.csv"]),
+        )
+    log, states = run_dag(made)
+    assert states == {"only": "success"}
+    assert sorted(e.name for e in log.steps["only"].data_catalog) == ["a.sh", "only.csv"]

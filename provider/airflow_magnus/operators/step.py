@@ -92,8 +92,8 @@ class StepMixin:
     def __init__(self, *, step: StepSettings | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step or StepSettings()
-        self.catalog_get = list(self.step.get)
-        self.catalog_put = list(self.step.put)
+        self.catalog_get = tuple(self.step.get)
+        self.catalog_put = tuple(self.step.put)
         self.run_parameters: Mapping[str, Any] | None = None
         self._session: StepSession | None = None
         self._open: ExitStack | None = None
@@ -110,8 +110,14 @@ class StepMixin:
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render templates; a failure to do so is an attempt that failed."""
+        get, put = self.catalog_get, self.catalog_put
+        # A pattern such as *.sh would be taken for the name of a template file.
+        self.catalog_get = self.catalog_put = ()
         try:
             super().render_template_fields(context, jinja_env)  # type: ignore[misc]
+            env = jinja_env or self.get_template_env()  # type: ignore[attr-defined]
+            self.catalog_get = tuple(env.from_string(pattern).render(context) for pattern in get)
+            self.catalog_put = tuple(env.from_string(pattern).render(context) for pattern in put)
         except BaseException as error:
             self._record_failure(context, error)
             raise
@@ -210,7 +216,7 @@ class StepMixin:
             take_over(header, services)
         path, histories = place.read(services.run_log, header.run_id)
         folder = self.step.compute_data_folder or services.compute_data_folder
-        request = CatalogRequest(folder, tuple(self.catalog_get), tuple(self.catalog_put))
+        request = CatalogRequest(folder, self.catalog_get, self.catalog_put)
         workspace = Workspace(self.step.workspace, folder)
         seen = visible(header, path, histories)
         self._session = StepSession(services, header, attempt, seen, workspace, request)
