@@ -6,10 +6,11 @@ Exit status: 0 the run succeeded, 1 it failed, 2 it was refused and nothing ran.
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +19,19 @@ from airflow_magnus import __version__
 from airflow_magnus.errors import MagnusError, PipelineError
 
 REFUSED = 2
+_ABOUT = """Run pipelines written in YAML, check them, and look at their runs.
+Exit status: 0 the run succeeded, 1 it failed, 2 it was refused and nothing ran."""
+_OPTIONS = (
+    "config-file",
+    "file",
+    "isolate",
+    "log-level",
+    "parameters-file",
+    "run-id",
+    "tag",
+    "use-cached",
+    "var-file",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="magnus", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="magnus", description=_ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_execute(commands.add_parser("execute", help="run a pipeline here", allow_abbrev=False))
@@ -92,6 +106,11 @@ def _add_runlog(parser: argparse.ArgumentParser) -> None:
     for command in (show, listing):
         _add_config_file(command)
         command.add_argument("--conn-id", metavar="ID", help="read from this Airflow connection")
+        command.add_argument(
+            "--airflow",
+            action="store_true",
+            help="read where Airflow keeps run logs that no file or connection places",
+        )
 
 
 def _add_dags(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +146,8 @@ def _execute(options: argparse.Namespace, rest: list[str]) -> int:
     pipeline = load_pipeline(options.file, variables=variables, base=folder)
     for warning in pipeline.warnings:
         _say(f"warning: {warning}")
+    for doubt in _unexpected(given, pipeline.parameters):
+        _say(f"warning: {doubt}")
     execution = Execution(
         pipeline=pipeline,
         services=resolve_services(options.config_file, pipeline.services, folder, variables),
@@ -142,6 +163,15 @@ def _execute(options: argparse.Namespace, rest: list[str]) -> int:
         log = execute(execution)
         output.write(log.to_json() + "\n")
     return 0 if log.status == "SUCCESS" else 1
+
+
+def _unexpected(given: Iterable[str], declared: Collection[str]) -> Iterator[str]:
+    """Parameters that look like something else that was meant."""
+    for name in given:
+        close = difflib.get_close_matches(name, [*declared, *_OPTIONS], 1, 0.75)
+        if name not in declared and (declared or close):
+            meant = f"; did you mean --{close[0]}?" if close else ""
+            yield f"--{name} gives a parameter that the file does not declare{meant}"
 
 
 def _parameters(rest: Sequence[str]) -> dict[str, str]:
@@ -188,13 +218,15 @@ class _OnlyOurs:
 
 
 def _validate(options: argparse.Namespace, _: list[str]) -> int:
-    from airflow_magnus.pipeline.parser import check_pipeline
+    from airflow_magnus.dags.kinds import unsupported
+    from airflow_magnus.pipeline.parser import check_pipeline, load_pipeline
     from airflow_magnus.pipeline.variables import read_variables
 
     variables = read_variables(options.var_file, os.environ)
     total = 0
     for file in options.files:
         faults, warnings = check_pipeline(file, variables=variables)
+        faults = faults or tuple(unsupported(load_pipeline(file, variables=variables).graph))
         total += len(faults)
         for fault in faults:
             _tell(str(fault))
@@ -236,7 +268,7 @@ def _run_log_store(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     from airflow_magnus.dags.reading import run_log_store
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    return run_log_store(Path.cwd(), options.config_file, options.conn_id)
+    return run_log_store(Path.cwd(), options.config_file, options.conn_id, of_airflow=options.airflow)
 
 
 def _dags_sync(options: argparse.Namespace, _: list[str]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_magnus.runlog.records import RunLog
-from airflow_magnus.stores.liveness import process_started
+from airflow_magnus.stores.owners import process_started
 from pipelines import function, linear, only, python, shell
 
 Execute = Callable[..., RunLog]

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskGroup
 
+from airflow_magnus.dags.kinds import refuse_unsupported
 from airflow_magnus.dags.routing import Plan, add_graph
 from airflow_magnus.dags.settings import dag_arguments
 from airflow_magnus.errors import Fault, PipelineError
@@ -54,10 +55,14 @@ def pipeline_dag(
 def dag_of(pipeline: Pipeline, plan: Plan, *, dag_id: str | None = None, **dag_kwargs: Any) -> DAG:
     """The DAG of a loaded pipeline."""
     wanted = dag_id or pipeline.airflow.get("dag_id") or dag_id_of(Path(pipeline.path.name))
-    dag = DAG(wanted, **{**dag_arguments(pipeline), **dag_kwargs})
+    refuse_unsupported(pipeline.graph)
+    # Airflow takes up every DAG that a `with` block has left, also one that an error has left half made.
+    dag = DAG(wanted, **{**dag_arguments(pipeline), **dag_kwargs, "auto_register": False})
     with dag:
         add_graph(pipeline.graph, plan)
-    return dag
+    dag.auto_register = True
+    with dag:
+        return dag
 
 
 class PipelineTaskGroup(TaskGroup):
@@ -82,6 +87,7 @@ class PipelineTaskGroup(TaskGroup):
     ) -> None:
         connections = {"catalog": catalog_conn_id, "run_log": run_log_conn_id, "secrets": secrets_conn_id}
         pipeline, services = loaded(beside_caller(path), config_file, variables, connections)
+        refuse_unsupported(pipeline.graph)
         super().__init__(group_id=group_id or task_id_of(pipeline.name), **kwargs)
         plan = plan_of(pipeline, services, scope=str(self.group_id))
         with self:

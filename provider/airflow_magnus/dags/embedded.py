@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.dags.masking import masked_output
 from airflow_magnus.errors import ConfigurationError, MagnusError
+from airflow_magnus.operators.environment import SCRATCH
 from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
 from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.stores.owners import process_started
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
@@ -38,6 +40,7 @@ from airflow_magnus.dags.embedded import current_dag
 dag = current_dag()
 """
 _DAG_ID = "magnus-execute"
+_HOME_PREFIX = "magnus-airflow-"
 _TRIED_RELEASES = ("3.3.",)
 _OLD_ROUTE = "_CADWYN_DELETED_ROUTE"
 """Cadwyn's mark of a route that only older versions have."""
@@ -54,7 +57,7 @@ class Execution:
     :param services: of all files; services that no file names have the command line's defaults.
     :param folder: the current folder, where the steps work and relative paths begin.
     :param use_cached: the earlier run whose successful steps are not run again.
-    :param is_isolated: let each step work in a private copy of ``folder``, as on a worker.
+    :param is_isolated: let each step work in a private copy of the pipeline's folder, as on a worker.
     """
 
     pipeline: Pipeline
@@ -120,8 +123,12 @@ def _dag(execution: Execution, sources: ServiceSources) -> DAG:
     from airflow_magnus.dags.routing import Plan
     from airflow_magnus.operators.workspace import WorkspaceSettings
 
+    beside = execution.pipeline.path.resolve().parent
     workspace = WorkspaceSettings(
-        source=execution.folder, is_private=execution.is_isolated, left_out=stores_of(sources)
+        source=beside if execution.is_isolated else execution.folder,
+        code=beside,
+        is_private=execution.is_isolated,
+        left_out=stores_of(sources),
     )
     plan = Plan(sources, workspace, run_settings(execution.pipeline))
     _current = dag_of(
@@ -134,7 +141,6 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
     """Take a run id, before anything runs."""
     from airflow_magnus.errors import RunIdTakenError
     from airflow_magnus.operators.run import USE_CACHED, complete
-    from airflow_magnus.stores.liveness import process_started
 
     header = RunHeader(
         run_id=execution.run_id or "",
@@ -195,11 +201,23 @@ def _airflow(log_level: str) -> Iterator[None]:
         return
     if "airflow" in sys.modules:
         raise MagnusError("Airflow is imported already: run `magnus execute` in a process of its own")
-    with tempfile.TemporaryDirectory(prefix="magnus-airflow-", ignore_cleanup_errors=True) as name:
+    _sweep()
+    prefix = f"{_HOME_PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        os.environ[SCRATCH] = name
         set_environment(Path(name), log_level)
         warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient`")
         make_home(Path(name))
         yield
+
+
+def _sweep() -> None:
+    """Remove what runs have left whose processes were killed."""
+    for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}[0-9]*-*"):
+        pid = int(home.name.removeprefix(_HOME_PREFIX).partition("-")[0])
+        with suppress(OSError):
+            if home.stat().st_uid == os.getuid() and not process_started(pid):
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def set_environment(home: Path, log_level: str = "WARNING") -> None:

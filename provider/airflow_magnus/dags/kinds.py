@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from airflow_magnus.errors import Fault, PipelineError
-from airflow_magnus.pipeline.model import Step, TaskStep
+from airflow_magnus.pipeline.model import CompositeStep, Graph, Step, TaskStep
 
 Maker = Callable[..., Any]
 
@@ -52,6 +52,33 @@ MAKERS: Mapping[str, Maker] = {
 """Command type → what makes its operator. Other packages add theirs by entry points ``airflow_magnus.commands``."""
 
 
+def unsupported(graph: Graph) -> list[Fault]:
+    """The steps of a graph that cannot be run yet; looks at no package that a step needs."""
+    return [fault for step in graph.reachable if (fault := _unsupported(step)) is not None]
+
+
+def _unsupported(step: Step) -> Fault | None:
+    if isinstance(step, CompositeStep):
+        return _fault(step, f"steps of type {step.kind} cannot be run yet: write its steps in this graph")
+    if (
+        isinstance(step, TaskStep)
+        and step.command_type not in MAKERS
+        and _third_party(step.command_type) is None
+    ):
+        return _fault(step, f"command type {step.command_type!r} cannot be run yet: use {', '.join(MAKERS)}")
+    return None
+
+
+def refuse_unsupported(graph: Graph) -> None:
+    """Make sure that this version can run every step.
+
+    :raises PipelineError: naming every step that it cannot.
+    """
+    faults = unsupported(graph)
+    if faults:
+        raise PipelineError(faults)
+
+
 def make_task(node: Step, /, **kwargs: Any) -> Any:
     """The operator of one task or as-is step.
 
@@ -62,12 +89,11 @@ def make_task(node: Step, /, **kwargs: Any) -> Any:
 
         return AsIsStep(**kwargs)
     maker = MAKERS.get(node.command_type) or _third_party(node.command_type)
-    if maker is None:
-        raise _refused(node, f"command type {node.command_type!r} cannot be run yet: use {', '.join(MAKERS)}")
+    assert maker is not None, "refuse_unsupported was not asked"
     try:
         return maker(node, **kwargs)
     except ImportError as error:
-        raise _refused(node, str(error)) from error
+        raise PipelineError([_fault(node, str(error))]) from error
 
 
 def doc_of(step: Step) -> str:
@@ -88,5 +114,5 @@ def _third_party(command_type: str) -> Maker | None:
     return None
 
 
-def _refused(step: Step, message: str) -> PipelineError:
-    return PipelineError([Fault(step.position, f"dag.steps.{step.internal_name}", message)])
+def _fault(step: Step, message: str) -> Fault:
+    return Fault(step.position, f"dag.steps.{step.internal_name}", message)

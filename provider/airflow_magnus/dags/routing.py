@@ -12,7 +12,6 @@ from typing import Any
 
 from airflow_magnus.dags.kinds import doc_of, make_task
 from airflow_magnus.dags.settings import task_arguments
-from airflow_magnus.errors import Fault, PipelineError
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.gate import FailureGate
 from airflow_magnus.operators.place import Places
@@ -21,7 +20,7 @@ from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.terminal import FailNode, SuccessNode
 from airflow_magnus.operators.workspace import WorkspaceSettings
 from airflow_magnus.pipeline.identifiers import task_id_of
-from airflow_magnus.pipeline.model import CompositeStep, Graph, Step
+from airflow_magnus.pipeline.model import Graph, Step
 
 _TERMINAL_RETRIES = 3
 _TERMINAL_RETRY_DELAY = timedelta(seconds=10)
@@ -55,9 +54,6 @@ def add_graph(graph: Graph, plan: Plan) -> dict[str, Any]:
 
 
 def _task(graph: Graph, step: Step, plan: Plan, places: Places) -> Any:
-    if isinstance(step, CompositeStep):
-        message = f"steps of type {step.kind} cannot be run yet: write its steps in this graph"
-        raise PipelineError([Fault(step.position, f"dag.steps.{step.internal_name}", message)])
     is_start = step.name == graph.start_at
     return make_task(
         step,

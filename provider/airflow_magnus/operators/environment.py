@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 PARAMETER = "MAGNUS_PRM_"
 METRIC = "MAGNUS_TRACK_"
 PARAMETERS_FILE = "MAGNUS_PARAMETERS_FILE"
+SCRATCH = "MAGNUS_SCRATCH"
 SHIM = Path(__file__).resolve().parents[1] / "shim"
 LONGEST = 128 * 1024 - 1
 """Bytes of one ``NAME=value`` that Linux hands to a program, its end included."""
@@ -51,6 +53,11 @@ def child_environment(own: Mapping[str, str]) -> dict[str, str]:
     return with_shim(environment | dict(own))
 
 
+def scratch_folder() -> str:
+    """Where a step's sockets and files for its children are made: swept by the next ``magnus execute`` after a kill."""
+    return os.environ.get(SCRATCH) or tempfile.gettempdir()
+
+
 def with_shim(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which Python looks for modules in the shim's folder, last."""
     path = [
@@ -73,18 +80,23 @@ def replaced_environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def code_path(folder: Path) -> Iterator[None]:
-    """Run in ``folder``, with it first and the shim last on Python's path, as in a process started there."""
+def code_path(folder: Path, beside: Path | None = None) -> Iterator[None]:
+    """Run in ``folder``, with it first and the shim last on Python's path, as in a process started there.
+
+    :param beside: looked into after ``folder``.
+    """
     before_folder, before_path = Path.cwd(), list(sys.path)
     before_modules = set(sys.modules)
     os.chdir(folder)
-    sys.path.insert(0, str(folder))
+    own = [folder] if beside is None or beside == folder else [folder, beside]
+    sys.path[:0] = map(str, own)
     sys.path.append(str(SHIM))
     try:
         yield
     finally:
         sys.path[:] = before_path
-        _forget_modules(folder, before_modules)
+        for place in own:
+            _forget_modules(place, before_modules)
         os.chdir(before_folder)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_magnus.errors import MissingExtraError
+from airflow_magnus.errors import MissingExtraError, StepFailedError
 from airflow_magnus.operators.commands import CommandStep
 from airflow_magnus.operators.session import StepSession
 
@@ -39,8 +40,19 @@ class NotebookStep(CommandStep, PapermillOperator):
         )
 
     def prepare(self, session: StepSession) -> None:
-        """Give the notebook its parameters."""
-        self.parameters = dict(session.parameters)
+        """Give the notebook those of its parameters that can be variables.
+
+        :raises StepFailedError: when there is no such notebook.
+        """
+        if not Path(self.command).is_file():
+            raise StepFailedError(
+                f"there is no notebook {self.command!r} in {Path.cwd()}: write its path from the pipeline's folder"
+            )
+        self.parameters = {
+            name: value
+            for name, value in session.parameters.items()
+            if name.isidentifier() and not keyword.iskeyword(name)
+        }
         Path(self.output_path).parent.mkdir(parents=True, exist_ok=True)
 
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:

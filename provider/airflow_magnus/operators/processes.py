@@ -70,7 +70,7 @@ class CommandHook(SubprocessHook):
     def _log_line(self, data: bytes, encoding: str) -> None:
         line = data.decode(encoding, errors="backslashreplace").rstrip()
         self.tail.append(_shortened(line))
-        self.log.info("%s", line)
+        print(line, flush=True)  # noqa: T201 - seen at any level of logging; Airflow puts it into the task's log
 
 
 def _shortened(line: str) -> str:

@@ -14,7 +14,7 @@ from airflow_magnus.runlog.records import CatalogEntry, RunHeader
 from airflow_magnus.runlog.rerun import plan_rerun
 from airflow_magnus.stores.catalog import kept_at
 from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.liveness import goes_on
+from airflow_magnus.stores.owners import goes_on
 
 log = logging.getLogger(__name__)
 

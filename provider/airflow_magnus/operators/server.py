@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_magnus.operators.environment import scratch_folder
+
 if TYPE_CHECKING:
     from airflow_magnus.api import Session
 
@@ -21,7 +23,7 @@ class StepServer:
     """Serves one session from :meth:`start` to :meth:`stop`."""
 
     def __init__(self, session: Session) -> None:
-        parent = tempfile.gettempdir()
+        parent = scratch_folder()
         self._folder = Path(
             tempfile.mkdtemp(prefix="magnus-", dir=parent if len(parent) < _LONGEST_ADDRESS - 30 else "/tmp")
         )

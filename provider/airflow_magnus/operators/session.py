@@ -15,6 +15,7 @@ from airflow_magnus.errors import (
     SecretLeakError,
 )
 from airflow_magnus.hooks.services import OpenServices
+from airflow_magnus.operators.environment import scratch_folder
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.history import Visible
@@ -225,7 +226,7 @@ class StepSession:
 
     def write_parameters_file(self) -> Path:
         """A JSON file of all parameters, whatever their length, for the step's children."""
-        handle, path = tempfile.mkstemp(prefix="magnus-parameters-", suffix=".json")
+        handle, path = tempfile.mkstemp(prefix="magnus-parameters-", suffix=".json", dir=scratch_folder())
         with open(handle, "w", encoding="utf-8") as file:
             json.dump(self.parameters, file)
         return Path(path)

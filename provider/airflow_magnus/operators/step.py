@@ -270,7 +270,7 @@ class StepMixin:
             }
             self.child_environment = child_environment(own)
             stack.enter_context(replaced_environment(self.process_environment(own)))
-            stack.enter_context(code_path(session.workspace.folder.resolve()))
+            stack.enter_context(code_path(session.workspace.folder.resolve(), self.step.workspace.code))
             api.enter(session)
             stack.callback(api.enter, None)
             self._environment = dict(os.environ)

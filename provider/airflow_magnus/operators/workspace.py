@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_magnus.operators.environment import scratch_folder
+
 log = logging.getLogger(__name__)
 
 _NEVER_COPIED = {".git", ".catalog", ".run_log_store", "__pycache__", ".venv", "node_modules"}
@@ -20,6 +22,7 @@ class WorkspaceSettings:
     """How working folders are made.
 
     :param source: the pipeline's folder; None: a private folder starts empty.
+    :param code: where Python looks for modules after the working folder; None: nowhere else.
     :param is_private: False to work in ``source`` itself, as the command line does.
     :param parent: where private folders are made; None: the system's folder for temporary files.
     :param has_links: link the pipeline's files instead of copying them.
@@ -28,6 +31,7 @@ class WorkspaceSettings:
     """
 
     source: Path | None = None
+    code: Path | None = None
     is_private: bool = True
     parent: Path | None = None
     has_links: bool = False
@@ -54,7 +58,9 @@ class Workspace:
             return
         if self._settings.parent is not None:
             self._settings.parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="magnus-step-", dir=self._settings.parent)).resolve()
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="magnus-step-", dir=self._settings.parent or scratch_folder())
+        ).resolve()
         if self._settings.source is not None:
             _copy(self._settings, self._settings.source, self.folder, self._data)
         self.data.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,13 @@ def open_object_store(
     if scheme in ("", "file"):
         from obstore.store import LocalStore
 
-        return LocalStore(_folder(url), mkdir=True)
+        folder = _folder(url)
+        try:
+            return LocalStore(folder, mkdir=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the folder {folder} cannot be made or opened: {error}; name another one, or work where you may write"
+            ) from error
     if scheme == "memory":
         from obstore.store import MemoryStore
 

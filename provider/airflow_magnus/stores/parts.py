@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_magnus.errors import StoreError
+from airflow_magnus.errors import MissingExtraError, StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -143,7 +143,11 @@ class DatabaseParts:
         self.location = parsed.render_as_string(hide_password=True)
         # A second writer of a SQLite file waits for the first, on a slow disk for longer than the usual 5 seconds.
         patience = {"timeout": 60} if parsed.get_backend_name() == "sqlite" else {}
-        self._engine: Engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=patience)
+        try:
+            self._engine: Engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=patience)
+        except ModuleNotFoundError as error:
+            driver = f"a run log at {self.location} (its driver {error.name!r} is not installed)"
+            raise MissingExtraError(driver, "database") from error
         # Keys are compared byte by byte, whatever the language of the database: `a` is not `A`, and the keys of a
         # folder lie side by side in the index.
         key = sa.String(700)

@@ -18,6 +18,7 @@ from airflow_magnus.runlog.records import (
     RunLog,
     StepIdentity,
 )
+from airflow_magnus.stores.owners import goes_on, is_same_run
 from airflow_magnus.stores.parts import PartStore
 
 _MOST_RUNS_OF_ONE_NAME = 10_000
@@ -113,7 +114,7 @@ class RunLogStore:
                         continue
                 else:
                     return candidate
-            if _is_same_run(there, header):
+            if is_same_run(there, header):
                 mine = there
                 if header.scheduler.get("clear_number", 0) == 0:
                     return mine
@@ -135,14 +136,26 @@ class RunLogStore:
         :raises RunNotFoundError: when there is no such run, or Airflow's id stands for several.
         """
         try:
-            return self.read(wanted)
+            return self._ended_if_abandoned(self.read(wanted))
         except RunNotFoundError:
             same = [h.run_id for h in self.headers() if h.scheduler.get("run_id") == wanted]
             if not same:
                 raise
         if len(same) > 1:
             raise RunNotFoundError(f"{wanted!r} stands for several runs, ask for one of: {', '.join(same)}")
-        return self.read(same[0])
+        return self._ended_if_abandoned(self.read(same[0]))
+
+    def _ended_if_abandoned(self, log: RunLog) -> RunLog:
+        """The run log of a command line's run whose process is gone, ended as FAIL and kept so; else the log itself."""
+        if log.status != "PROCESSING" or goes_on(self.header(log.run_id)):
+            return log
+        for histories in self.graphs(log.run_id).values():
+            for history in histories.values():
+                if history.latest.closed is None:
+                    self.close_left_open(log.run_id, history.latest.opened)
+        ended = self.assemble(log.run_id).model_copy(update={"status": "FAIL"})
+        self._parts.put(layout.document_key(log.run_id), ended.to_json())
+        return ended
 
     def summaries(self) -> list[RunLog]:
         """All runs without their steps, the one that started first in front. Cost: 1 LIST and 2 reads a run."""
@@ -301,18 +314,9 @@ class RunLogStore:
 
 def _summary(header: RunHeader, document: str | None) -> RunLog:
     log = RunLog.model_validate_json(document) if document else run_log(header, {})
+    if log.status == "PROCESSING" and not goes_on(header):
+        log.status = "FAIL"  # its process is gone
     return log.model_copy(update={"steps": {}, "pipeline": header.pipeline})
-
-
-def _is_same_run(there: RunHeader, wanted: RunHeader) -> bool:
-    """Whether a header was claimed by this very Airflow run.
-
-    An Airflow run keeps its start until it is cleared; a run made again under the same id starts at another time.
-    """
-    theirs, ours = there.scheduler, wanted.scheduler
-    if any(theirs.get(key) != ours.get(key) for key in ("dag_id", "run_id", "run_after")):
-        return False
-    return bool(ours.get("clear_number")) or theirs.get("first_start") == ours.get("first_start")
 
 
 def _kinds_by_number(keys: Iterable[str]) -> dict[int, set[str]]:

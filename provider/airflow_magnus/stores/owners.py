@@ -1,4 +1,4 @@
-"""Whether the process that a run belongs to is still there."""
+"""Whom a run belongs to: an Airflow run, or a process of this machine that may be gone."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ def _is_there(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def is_same_run(there: RunHeader, wanted: RunHeader) -> bool:
+    """Whether a header was claimed by this very Airflow run.
+
+    An Airflow run keeps its start until it is cleared; a run made again under the same id starts at another time.
+    """
+    theirs, ours = there.scheduler, wanted.scheduler
+    if any(theirs.get(key) != ours.get(key) for key in ("dag_id", "run_id", "run_after")):
+        return False
+    return bool(ours.get("clear_number")) or theirs.get("first_start") == ours.get("first_start")
