@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +26,9 @@ os.environ.update(
 pytest_plugins = ["fixtures_s3", "servers.fixtures"]
 
 
+_STATUS = pytest.StashKey[int]()
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """Airflow with a metadata database, once for all tests that run pipelines in this process."""
@@ -31,7 +36,15 @@ def airflow_home() -> Path:
     return _home
 
 
-def pytest_unconfigure() -> None:
-    import shutil
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_STATUS] = int(exitstatus)
 
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_home, ignore_errors=True)
+    if _STATUS in config.stash:
+        # Python 3.11 may crash in pydantic-core while it takes the models of Airflow's API apart, when all is done.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_STATUS])

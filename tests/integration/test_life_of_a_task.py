@@ -16,7 +16,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
-from airflow_magnus import api
+from airflow_magnus import PipelineTaskGroup, api
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.step import StepMixin
 from airflow_magnus.operators.terminal import EndOfRun
@@ -264,3 +264,20 @@ def test_patterns_are_rendered_and_never_template_files_when_operator_has_such(r
     log, states = run_dag(made)
     assert states == {"only": "success"}
     assert sorted(e.name for e in log.steps["only"].data_catalog) == ["a.sh", "only.csv"]
+
+
+def test_group_has_its_own_run_when_its_handled_failure_is_upstream_of_the_end(
+    run_dag: RunDag, tmp_path: Path
+) -> None:
+    (tmp_path / "handled.yaml").write_text(
+        "dag:\n  start_at: a\n  steps:\n"
+        "    a: {type: task, command_type: shell, command: 'false', next: success, on_failure: b}\n"
+        "    b: {type: as-is, next: success}\n"
+        "    success: {type: success}\n    fail: {type: fail}\n"
+    )
+    with dag("group-and-end") as made:
+        group = PipelineTaskGroup(tmp_path / "handled.yaml", group_id="g")
+        group.success >> OwnStep(task_id="own") >> EndOfRun(task_id="end")
+    _, states = run_dag(made)
+    assert states["g.a"] == "failed"
+    assert states["end"] == "success"

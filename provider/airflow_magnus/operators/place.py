@@ -101,5 +101,10 @@ def place_in_dag(task: Any, step_name: str) -> StepPlace:
         identity=StepIdentity(
             name=step_name, internal_name=step_name, step_type="task", position=order.index(task.task_id)
         ),
-        before=tuple(t.step_name for t in before if getattr(t, "is_magnus_step", False)),
+        before=tuple(t.step_name for t in before if is_written_by_hand(t)),
     )
+
+
+def is_written_by_hand(task: Any) -> bool:
+    """Whether a task is a step of the DAG itself; those of a pipeline's group belong to a run of their own."""
+    return getattr(task, "is_magnus_step", False) and task.step.place is None

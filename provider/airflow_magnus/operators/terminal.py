@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_magnus.errors import MagnusError, TerminalError
 from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for_record
-from airflow_magnus.operators.place import StepPlace, place_in_dag
+from airflow_magnus.operators.place import StepPlace, is_written_by_hand, place_in_dag
 from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.runlog.definition import recorded_path
@@ -168,9 +168,7 @@ class EndOfRun(TerminalNode):
 
         :raises AirflowFailException: when a step failed; names it.
         """
-        tasks = [
-            task for task in self.get_flat_relatives(upstream=True) if getattr(task, "is_magnus_step", False)
-        ]
+        tasks = [task for task in self.get_flat_relatives(upstream=True) if is_written_by_hand(task)]
         self.steps = {task.task_id: place_in_dag(task, task.step_name).identity for task in tasks}
         states = task_states(context, self.steps)
         failed = sorted(task_id for task_id, state in states.items() if state == "failed")
