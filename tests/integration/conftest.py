@@ -12,6 +12,7 @@ import pytest
 
 from airflow_magnus import cli
 from airflow_magnus.dags import embedded
+from airflow_magnus.pipeline.identifiers import safe_run_id
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.stores.runlogs import RunLogStore
@@ -63,7 +64,7 @@ def run_dag(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         monkeypatch.setattr(embedded, "_current", dag)
         dag_run = dag.test(run_conf=dict(conf or {}))
         states = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
-        return run_log_store(airflow_home).find(dag_run.run_id), states
+        return run_log_store(airflow_home).find(safe_run_id(f"{dag.dag_id}.{dag_run.run_id}")), states
 
     yield run
     os.environ.clear()
