@@ -34,6 +34,7 @@ class AirflowServer:
 
     home: Path
     base_url: str
+    programs: Programs | None = field(default=None, repr=False)
     _token: str = field(default="", repr=False)
 
     @property
@@ -127,6 +128,11 @@ class AirflowServer:
         )
         return dict(json.loads(store.find(run_id).to_json()))
 
+    def restart_scheduler(self) -> None:
+        """Kill the scheduler and all it runs, and start another one."""
+        assert self.programs is not None
+        self.programs.restart("scheduler")
+
     def _has(self, dag_id: str) -> bool:
         with suppress(AssertionError):
             return not self.call("GET", f"/api/v2/dags/{dag_id}")["is_stale"]
@@ -150,7 +156,7 @@ def airflow_server(folder: Path, postgres: PostgresServer) -> Iterator[tuple[Air
             for command in ("api-server", "scheduler", "dag-processor", "triggerer"):
                 programs.start([*airflow, command], end_by=signal.SIGTERM)
             programs.wait_until(lambda: answers(port), "Airflow's API server", 120)
-            server = AirflowServer(folder, f"http://localhost:{port}")
+            server = AirflowServer(folder, f"http://localhost:{port}", programs)
             programs.wait_until(lambda: _is_healthy(server), "Airflow", 120)
             yield server, programs
     finally:
@@ -182,6 +188,9 @@ def _environment(folder: Path, port: int, database: str) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+        # A scheduler looks for the tasks of a dead one at its start, and by default five minutes later.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -83,6 +84,14 @@ class Programs:
                 start_new_session=True,  # a Ctrl-C at pytest must not end servers before their tests
             )
         self._running.append((process, end_by))
+
+    def restart(self, word: str) -> None:
+        """Kill the program that has ``word`` among its arguments, with its children, and start it again."""
+        process, end_by = next(entry for entry in self._running if word in list(entry[0].args))  # type: ignore[arg-type]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        self._running.remove((process, end_by))
+        self.start(list(process.args), end_by=end_by)  # type: ignore[arg-type]
 
     def run(self, *arguments: str, user: str | None = None, seconds: float = 60) -> str:
         """Run a program to its end and give what it printed.

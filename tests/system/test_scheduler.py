@@ -47,6 +47,7 @@ RETRIES = {
     "marked-success": 1,
     "cleared": 1,
     "cleared-running": 1,
+    "scheduler-killed": 2,
 }
 """The pipelines of the tests and how often their slow step is tried; all are there before the first test starts."""
 
@@ -230,3 +231,18 @@ def test_new_run_log_is_begun_when_run_is_deleted_and_made_again(
     names = sorted(path.stem for path in airflow.run_logs.glob("deleted.*.json"))
     assert len(names) == 2
     assert names[1] == f"{names[0]}.2"
+
+
+def test_run_ends_well_when_scheduler_is_killed_and_another_starts(
+    airflow: AirflowServer, waiting: Callable[[str], Waiting]
+) -> None:
+    run = waiting("scheduler-killed")
+    run.may_end()
+    airflow.restart_scheduler()
+    assert airflow.wait_for_run(run.dag_id, run.run_id, 240) == "success"
+    log = airflow.run_log(run.run_id)
+    assert log["status"] == "SUCCESS"
+    assert attempts(log) == ["FAIL", "SUCCESS"]
+    assert log["parameters"] == {"x": 1, "y": 2}
+    for pid in processes_with(f"{run.folder}/started"):
+        os.kill(pid, signal.SIGKILL)
