@@ -57,11 +57,6 @@ def access_of_aws_connection(aws_conn_id: str, config: Mapping[str, Any], servic
     return AwsAccess(session, {key: value for key, value in found.items() if value is not None})
 
 
-def session_of_aws_connection(aws_conn_id: str, config: Mapping[str, Any]) -> boto3.Session:
-    """Give the session alone; the endpoint of the ``aws`` connection is in :func:`access_of_aws_connection`."""
-    return access_of_aws_connection(aws_conn_id, config).session
-
-
 def _aws_hook(aws_conn_id: str, region: str | None, service: str) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.pipeline.model import ServiceSettings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ServiceName = Literal["run_log_store", "catalog", "secrets"]
 CONNECTIONS: Mapping[str, str] = {
     "run_log_store": "magnus_run_log_default",
     "catalog": "magnus_catalog_default",

@@ -48,7 +48,7 @@ class AirflowConnection(Protocol):
 def settings_from_connection(conn: AirflowConnection, kind: ServiceKind) -> ServiceSettings:
     """Give the settings of the service that a connection stands for.
 
-    They hold no key and no password, but for the ``connection_string`` of a database: see :func:`without_password`.
+    They hold no key and no password, but for the ``connection_string`` of a database.
 
     :raises ConfigurationError: when the connection does not say where, or says it in a way that is not understood.
     """
@@ -84,17 +84,6 @@ def aws_options(conn: AirflowConnection) -> AwsOptions:
         secret_key=conn.password or "",
         session_token=str(given.get("session_token") or ""),
     )
-
-
-def without_password(settings: ServiceSettings) -> ServiceSettings:
-    """Give settings that may be recorded and shown: the password of a database URL is ``***``."""
-    text = settings.config.get("connection_string")
-    if not text:
-        return settings
-    import sqlalchemy as sa
-
-    shown = sa.make_url(str(text)).render_as_string(hide_password=True)
-    return ServiceSettings(settings.type, {**settings.config, "connection_string": shown})
 
 
 def unknown_keys(conn: AirflowConnection, kind: ServiceKind) -> list[str]:

@@ -26,7 +26,8 @@ def process_started(pid: int) -> str:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return "there" if not Path("/proc/self").exists() and _is_there(pid) else ""
-    return text.rpartition(")")[2].split()[19]
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]  # a zombie has ended, only nobody has asked how
 
 
 def _is_there(pid: int) -> bool:
