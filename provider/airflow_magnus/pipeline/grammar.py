@@ -1,4 +1,7 @@
-"""The grammar of the ``dag`` section: which keys stand where. Source: spec 3 and 3.1."""
+"""The grammar of the ``dag`` section: which keys stand where.
+
+Source: spec 3 and 3.1; ``conditional``, ``loop`` and ``cache`` are ours.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
 GRAPH_KEYS = frozenset({"start_at", "steps", "description", "name", "max_time"})
 
 UNSUPPORTED_KINDS = {
-    "loop": "a loop is not supported here: write its repetitions as steps, or use a map over a list",
-    "conditional": "a conditional is not supported here: let a step fail and name the other way in its on_failure",
     "stub": 'a stub is called "as-is" here',
 }
 """Node types of the original's successor, and what to write instead."""
@@ -53,7 +54,7 @@ _TERMINAL = _grammar("", "executor_config", "command_type retry mode_config bran
 
 STEPS: Mapping[StepKind, StepGrammar] = {
     "task": _grammar(
-        "next command", f"{_EDGES} command_type command_config retry catalog", "branch source_data"
+        "next command", f"{_EDGES} command_type command_config retry catalog cache", "branch source_data"
     ),
     "as-is": _grammar(
         "next",
@@ -63,9 +64,19 @@ STEPS: Mapping[StepKind, StepGrammar] = {
     "parallel": _grammar("next branches", _EDGES, "command_type retry branch"),
     "map": _grammar("next branch iterate_on iterate_as", _EDGES, "command_type retry branches"),
     "dag": _grammar("next dag_definition", _EDGES, "command_type retry branches branch"),
+    "conditional": _grammar("next parameter branches", f"{_EDGES} default", "command_type retry branch"),
+    "loop": _grammar(
+        "next branch max_iterations", f"{_EDGES} break_on index_as", "command_type retry branches"
+    ),
     "success": _TERMINAL,
     "fail": _TERMINAL,
 }
+
+MAX_ITERATIONS = 100
+"""How often a loop may run its branch: it is unrolled. Source: contract 9."""
+
+DEFAULT_BRANCH = "default"
+"""The name of the branch that a conditional takes for every other value."""
 
 COMMAND_TYPES: Mapping[str, Mapping[str, str]] = {
     "python": {},

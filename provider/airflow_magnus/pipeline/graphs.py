@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from airflow_magnus.errors import Position
+from airflow_magnus.pipeline.composites import CompositeReader
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.grammar import (
     GRAPH_KEYS,
@@ -19,7 +20,6 @@ from airflow_magnus.pipeline.grammar import (
 from airflow_magnus.pipeline.library import Library
 from airflow_magnus.pipeline.links import LINKS, Outline, check_links, warn_unreachable
 from airflow_magnus.pipeline.model import (
-    MAP_PLACEHOLDER,
     CatalogRequest,
     CompositeStep,
     Graph,
@@ -33,6 +33,7 @@ from airflow_magnus.pipeline.step_settings import (
     command_text,
     command_type,
     executor_settings,
+    is_cached,
 )
 
 _ALL_STEP_KEYS = frozenset().union(*(grammar.known for grammar in STEPS.values()))
@@ -46,6 +47,7 @@ class _Common(TypedDict):
     next: str
     on_failure: str
     attempts: int
+    is_cached: bool
     catalog: CatalogRequest
     executor_config: Mapping[str, Mapping[str, Any]]
 
@@ -56,6 +58,7 @@ class GraphReader:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._chain: list[Path] = []
+        self._composites = CompositeReader(self, library)
 
     def definition(self, file: Path, asked_by: Cursor | None = None, internal_name: str = "") -> Graph | None:
         """Read the ``dag`` section of a file."""
@@ -132,40 +135,12 @@ class GraphReader:
             )
         if kind == "as-is" and entry.has("render_string"):
             entry.at("render_string").as_text(empty=True)
-        if kind == "parallel":
-            return CompositeStep(**common, branches=self._branches(entry.at("branches"), internal_name))
-        if kind == "map":
-            branch = (
-                self.graph(entry.at("branch"), f"{internal_name}.{MAP_PLACEHOLDER}")
-                if entry.has("branch")
-                else None
-            )
-            return CompositeStep(
-                **common,
-                branches={MAP_PLACEHOLDER: branch} if branch else {},
-                iterate_on=_required_text(entry, "iterate_on"),
-                iterate_as=_required_text(entry, "iterate_as"),
-            )
-        if kind == "dag":
-            path, graph = self._sub_pipeline(entry, internal_name)
-            return CompositeStep(**common, branches={"dag": graph} if graph else {}, dag_definition=path)
-        return Step(**common)
+        if kind in ("as-is", "success", "fail"):
+            return Step(**common)
+        return CompositeStep(**common, **self._composites.settings(entry, kind, internal_name))
 
-    def _branches(self, section: Cursor, internal_name: str) -> dict[str, Graph]:
-        if section.value is None or section.as_mapping() is None:
-            return {}
-        if not section.value:
-            section.fault("a parallel step needs at least one branch")
-        branches: dict[str, Graph] = {}
-        for name, entry in section.items():
-            if reason := name_fault(name):
-                entry.fault(reason, at_key=True)
-            graph = self.graph(entry, f"{internal_name}.{name}")
-            if graph is not None:
-                branches[name] = graph
-        return branches
-
-    def _sub_pipeline(self, step: Cursor, internal_name: str) -> tuple[Path | None, Graph | None]:
+    def sub_pipeline(self, step: Cursor, internal_name: str) -> tuple[Path | None, Graph | None]:
+        """Read the file that a dag step names."""
         entry = step.at("dag_definition")
         name = entry.as_text() if step.has("dag_definition") else None
         if name is None:
@@ -177,10 +152,6 @@ class GraphReader:
             entry.fault(f"the pipeline contains itself: {' → '.join(str(file) for file in way)}")
             return path, None
         return path, self.definition(path, entry, f"{internal_name}.dag")
-
-
-def _required_text(entry: Cursor, key: str) -> str:
-    return (entry.at(key).as_text() or "") if entry.has(key) else ""
 
 
 def _no_dag(file: Path, top: Cursor, section: Cursor) -> str:
@@ -253,6 +224,7 @@ def _common(entry: Cursor, kind: StepKind, internal_name: str, links: Mapping[st
         next=links.get("next", ""),
         on_failure=links.get("on_failure", ""),
         attempts=attempts,
+        is_cached=kind == "task" and is_cached(entry),
         catalog=catalog_request(entry.at("catalog")) if runs else CatalogRequest(),
         executor_config=executor_settings(entry, with_mode_config=not is_end),
     )

@@ -11,7 +11,7 @@ from airflow_magnus.pipeline.text import Document, read_document
 from airflow_magnus.pipeline.variables import substituted
 
 MAX_STEPS = 50_000
-"""How many steps a pipeline may have with all its sub-pipelines."""
+"""How many steps a pipeline may have with all its sub-pipelines, those of a loop once for each iteration."""
 
 
 class Library:
@@ -60,9 +60,15 @@ class Library:
 
     def count_step(self, step: Cursor) -> bool:
         """Count one more step; False, and once a fault, when there are too many."""
-        self._steps += 1
-        if self._steps == MAX_STEPS + 1:
-            step.fault(
-                f"the pipeline has more than {MAX_STEPS} steps with all its sub-pipelines", at_key=True
-            )
+        return self._count(1, step, "with all its sub-pipelines")
+
+    def count_repeated(self, steps: int, loop: Cursor) -> bool:
+        """Count the steps that unrolling a loop adds; False, and once a fault, when there are too many."""
+        return self._count(steps, loop, "when its loops are unrolled: lower max_iterations")
+
+    def _count(self, steps: int, place: Cursor, when: str) -> bool:
+        before = self._steps
+        self._steps += steps
+        if before <= MAX_STEPS < self._steps:
+            place.fault(f"the pipeline has more than {MAX_STEPS} steps {when}", at_key=True)
         return self._steps <= MAX_STEPS

@@ -1,6 +1,6 @@
 """The model of a pipeline: graphs of steps as they stand in the file, all checks passed.
 
-A *graph* is the pipeline's own, a branch of a parallel or map step, or a sub-pipeline. The *internal name* of a step is
+A *graph* is the pipeline's own, a branch of a composite step, or a sub-pipeline. The *internal name* of a step is
 its dotted path (an odd number of segments), that of a branch has an even number; the pipeline's own graph has "".
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from airflow_magnus.errors import Fault, Position
 
-StepKind = Literal["task", "as-is", "parallel", "map", "dag", "success", "fail"]
+StepKind = Literal["task", "as-is", "parallel", "map", "dag", "conditional", "loop", "success", "fail"]
 MAP_PLACEHOLDER = "map_variable_placeholder"
 """The segment that stands for the item in the internal names of a map's steps."""
 
@@ -42,6 +42,7 @@ class Step:
     :param next: the step taken after success; "" on success and fail nodes.
     :param on_failure: the step taken after a failure; "" stands for the graph's fail node.
     :param attempts: how often the step is tried, at least 1 (the file's ``retry``).
+    :param is_cached: of a task: it reuses the outputs of an earlier run with the same fingerprint (the file's ``cache``).
     :param executor_config: settings of this step by executor type, for example ``{"airflow": {"queue": "big"}}``.
     """
 
@@ -52,6 +53,7 @@ class Step:
     next: str = ""
     on_failure: str = ""
     attempts: int = 1
+    is_cached: bool = False
     catalog: CatalogRequest = CatalogRequest()
     executor_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -80,16 +82,27 @@ class CompositeStep(Step):
     """A step made of graphs.
 
     :param branches: branch name to graph, in the order of the file. A parallel step has one or more, a dag step one
-        called ``dag``, a map step one called :data:`MAP_PLACEHOLDER`.
+        called ``dag``, a map step one called :data:`MAP_PLACEHOLDER`. A conditional step has one for each value, and
+        last ``default`` when ``has_default``; a loop ``max_iterations`` equal ones, called ``0``, ``1`` and so on.
     :param iterate_on: of a map: the parameter that holds the list.
     :param iterate_as: of a map: the name under which an item is given to the branch.
     :param dag_definition: of a dag step: the file that was read.
+    :param parameter: of a conditional: the parameter whose value, as text, names the branch that runs.
+    :param has_default: of a conditional: the branch ``default`` runs when no other has the name of the value.
+    :param max_iterations: of a loop: how often its branch runs at most, 1 to 100.
+    :param break_on: of a loop: the boolean parameter that ends it when an iteration leaves it true; "": none does.
+    :param index_as: of a loop: the name under which the number of the iteration, from 0, is given to it; "": it is not.
     """
 
     branches: Mapping[str, Graph] = field(default_factory=dict)
     iterate_on: str = ""
     iterate_as: str = ""
     dag_definition: Path | None = None
+    parameter: str = ""
+    has_default: bool = False
+    max_iterations: int = 0
+    break_on: str = ""
+    index_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,13 @@ class Graph:
     def fail(self) -> Step:
         """The fail node."""
         return next(step for step in self.steps.values() if step.kind == "fail")
+
+    def walk(self) -> Iterator[Step]:
+        """Every step, each followed by those of its branches."""
+        for step in self.steps.values():
+            yield step
+            for branch in step.branches.values() if isinstance(step, CompositeStep) else ():
+                yield from branch.walk()
 
     def after_failure(self, step: Step) -> Step:
         """The step taken when ``step`` failed."""
@@ -182,6 +202,8 @@ class Pipeline:
     :param connections: service name to Airflow connection id, as the file gives them.
     :param airflow: the ``airflow`` section: settings of the DAG.
     :param definition: the ``dag`` section after substitution.
+    :param sub_definitions: internal name of each dag step, in every iteration of the loops around it, to the ``dag``
+        section of its file after substitution.
     :param warnings: what is accepted but looks like a mistake.
     """
 
@@ -194,6 +216,7 @@ class Pipeline:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     airflow: Mapping[str, Any] = field(default_factory=dict)
     definition: Mapping[str, Any] = field(default_factory=dict)
+    sub_definitions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[Fault, ...] = ()
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow_magnus.errors import Fault, PipelineError, Position
 from airflow_magnus.pipeline.airflow_section import airflow_settings, connection_ids
 from airflow_magnus.pipeline.graphs import GraphReader
 from airflow_magnus.pipeline.hashing import dag_hash, texts_digest
 from airflow_magnus.pipeline.library import Library
-from airflow_magnus.pipeline.model import Graph, Pipeline
+from airflow_magnus.pipeline.model import CompositeStep, Graph, Pipeline
 from airflow_magnus.pipeline.parameters import declared_parameters
 from airflow_magnus.pipeline.services import DEFAULTS_FILE, MISTAKES, SERVICE_KEYS, anchors, read_services
 
@@ -71,11 +72,22 @@ def _read(path: Path, library: Library) -> Pipeline | None:
         digest=texts_digest(library.texts()),
         services=services,
         definition=top.at("dag").value,
+        sub_definitions=_sub_definitions(graph, library),
         connections=connections,
         parameters=parameters,
         airflow=airflow,
         warnings=tuple(report.warnings),
     )
+
+
+def _sub_definitions(graph: Graph, library: Library) -> dict[str, Mapping[str, Any]]:
+    files = {
+        step.internal_name: step.dag_definition
+        for step in graph.walk()
+        if isinstance(step, CompositeStep) and step.dag_definition is not None
+    }
+    tops = {file: library.open(file) for file in dict.fromkeys(files.values())}
+    return {name: top.at("dag").value for name, file in files.items() if (top := tops[file]) is not None}
 
 
 def _graph(path: Path, library: Library) -> Graph | None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_magnus.pipeline.cursor import Cursor, unknown
+from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.extensions import extension_types
 from airflow_magnus.pipeline.grammar import AIRFLOW_STEP_KEYS, AIRFLOW_STEP_REFUSED, COMMAND_TYPES
 from airflow_magnus.pipeline.model import CatalogRequest
@@ -57,6 +57,14 @@ def executor_settings(step: Cursor, *, with_mode_config: bool = True) -> dict[st
             check_values(entry, AIRFLOW_STEP_KEYS)
         settings[executor] = {**settings.get(executor, {}), **entry.value}
     return settings
+
+
+def is_cached(step: Cursor) -> bool:
+    """Read the ``cache`` of a task: true or false, not as text."""
+    entry = step.at("cache")
+    if step.has("cache") and not isinstance(entry.value, bool):
+        entry.fault(f"must be true or false, not {described(entry.value)}")
+    return entry.value is True
 
 
 def command_type(step: Cursor) -> str | None:
