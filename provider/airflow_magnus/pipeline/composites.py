@@ -72,6 +72,13 @@ class CompositeReader:
 
     def _conditional(self, entry: Cursor, internal_name: str) -> _Settings:
         branches = self._branches(entry, "conditional", internal_name)
+        for name, branch in entry.at("branches").items():
+            written = branch.document.key_source(branch.keys)
+            if written is not None and written.lower() != name.lower():
+                branch.fault(
+                    f'{written} is {name} in YAML: write it in quotes, "{written}", or write {name}',
+                    at_key=True,
+                )
         has_default = entry.has("default")
         if has_default:
             namesake = entry.at("branches").at(DEFAULT_BRANCH)
@@ -102,8 +109,10 @@ class CompositeReader:
         with self._giving(entry.at("index_as"), index_as):
             branch = self._branch(entry, f"{internal_name}.0")
         branches = {"0": branch} if branch else {}
-        if branch and self._library.count_repeated(sum(1 for _ in branch.walk()) * (times - 1), entry):
-            branches = unrolled(branch, times)
+        if branch:
+            more = sum(1 for _ in branch.walk()) * (times - 1)
+            if self._library.count_steps(more, entry.at("max_iterations")):
+                branches = unrolled(branch, times)
         return _Settings(
             branches=branches,
             max_iterations=times,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from airflow_magnus.pipeline.model import MAP_PLACEHOLDER, CompositeStep, Graph, Pipeline, Step, TaskStep
+from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
+from airflow_magnus.pipeline.model import CompositeStep, Graph, Pipeline, Step, TaskStep
 
 _INDENT = "  "
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9]")
@@ -30,7 +31,11 @@ def as_markdown(pipeline: Pipeline) -> str:
     if pipeline.graph.description:
         lines += [pipeline.graph.description.strip(), ""]
     lines += [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
-    lines += [_row(_cells(graph, step)) for graph, step in _all_steps(pipeline.graph) if not step.is_terminal]
+    lines += [
+        _row(_cells(graph, step, shown))
+        for graph, step, shown in _all_steps(pipeline.graph)
+        if not step.is_terminal
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -40,11 +45,20 @@ def one_line(text: str) -> str:
     return (lines[0] + (" …" if len(lines) > 1 else "")) if lines else ""
 
 
-def _all_steps(graph: Graph) -> Iterator[tuple[Graph, Step]]:
+def _all_steps(graph: Graph, around: str = "") -> Iterator[tuple[Graph, Step, str]]:
+    """Every step with its graph and its path, in which ``*`` stands for the items of a map and the turns of a loop."""
     for step in graph.steps.values():
-        yield graph, step
-        for branch in step.branches.values() if isinstance(step, CompositeStep) else ():
-            yield from _all_steps(branch)
+        shown = f"{around}{step.name}"
+        yield graph, step, shown
+        for name, branch in _branches(step):
+            segment = "*" if step.kind in ("map", "loop") else name
+            yield from _all_steps(branch, f"{shown}.{segment}.")
+
+
+def _branches(step: Step) -> list[tuple[str, Graph]]:
+    """The branches of a step as readers see them: that of a loop once."""
+    branches = list(step.branches.items()) if isinstance(step, CompositeStep) else []
+    return branches[:1] if step.kind == "loop" else branches
 
 
 def _what(step: Step) -> str:
@@ -54,6 +68,10 @@ def _what(step: Step) -> str:
         return f"map: {step.iterate_as} of {step.iterate_on}"
     if isinstance(step, CompositeStep) and step.dag_definition is not None:
         return f"dag: {step.dag_definition.name}"
+    if isinstance(step, CompositeStep) and step.kind == "conditional":
+        return f"conditional: by {step.parameter}"
+    if isinstance(step, CompositeStep) and step.kind == "loop":
+        return f"loop: {_times(step)}"
     return step.kind
 
 
@@ -65,7 +83,7 @@ def _tree(graph: Graph, indent: str) -> Iterator[str]:
             if patterns:
                 yield f"{indent}{_INDENT * 2}{verb} {', '.join(patterns)}"
         if isinstance(step, CompositeStep):
-            for name, branch in step.branches.items():
+            for name, branch in _branches(step):
                 yield f"{indent}{_INDENT}├ {_branch_title(step, name)}"
                 yield from _tree(branch, indent + _INDENT * 2)
 
@@ -75,14 +93,24 @@ def _ways(graph: Graph, step: Step) -> str:
 
 
 def _branch_title(step: CompositeStep, name: str) -> str:
+    if step.kind == "conditional":
+        return "otherwise" if step.has_default and name == DEFAULT_BRANCH else f"when {name}"
+    if step.kind == "loop":
+        return f"repeat {_times(step)}"
     return {"map": f"for each {step.iterate_as}", "dag": "sub-pipeline"}.get(step.kind, name)
+
+
+def _times(loop: CompositeStep) -> str:
+    times = f"at most {loop.max_iterations} time{'s' if loop.max_iterations > 1 else ''}"
+    return f"{times} until {loop.break_on}" if loop.break_on else times
 
 
 def _flow(graph: Graph, indent: str) -> Iterator[str]:
     for step in graph.steps.values():
         if isinstance(step, CompositeStep):
-            yield f'{indent}subgraph {_id(step.internal_name)}["{_label(step.name)} ({step.kind})"]'
-            for name, branch in step.branches.items():
+            kind = _label(_what(step) if step.kind == "conditional" else step.kind)
+            yield f'{indent}subgraph {_id(step.internal_name)}["{_label(step.name)} ({kind})"]'
+            for name, branch in _branches(step):
                 title = _label(_branch_title(step, name))
                 yield f'{indent}{_INDENT}subgraph {_id(branch.internal_name)}["{title}"]'
                 yield from _flow(branch, indent + _INDENT * 2)
@@ -110,13 +138,13 @@ def _label(text: str) -> str:
     return "".join(_ENTITIES.get(character, character) for character in " ".join(text.split()))
 
 
-def _cells(graph: Graph, step: Step) -> list[str]:
+def _cells(graph: Graph, step: Step, shown: str) -> list[str]:
     return [
-        _cell(step.internal_name.replace(MAP_PLACEHOLDER, "*")),
+        _cell(shown),
         step.kind,
         _code(one_line(step.command))
         if isinstance(step, TaskStep)
-        else _cell(_what(step) if step.kind in ("map", "dag") else ""),
+        else _cell(_what(step) if step.kind not in ("parallel", "as-is") else ""),
         _cell(step.next),
         _cell(graph.after_failure(step).name),
         ", ".join(map(_code, step.catalog.get)),

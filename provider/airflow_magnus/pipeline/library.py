@@ -60,15 +60,13 @@ class Library:
 
     def count_step(self, step: Cursor) -> bool:
         """Count one more step; False, and once a fault, when there are too many."""
-        return self._count(1, step, "with all its sub-pipelines")
+        return self.count_steps(1, step)
 
-    def count_repeated(self, steps: int, loop: Cursor) -> bool:
-        """Count the steps that unrolling a loop adds; False, and once a fault, when there are too many."""
-        return self._count(steps, loop, "when its loops are unrolled: lower max_iterations")
-
-    def _count(self, steps: int, place: Cursor, when: str) -> bool:
+    def count_steps(self, number: int, place: Cursor) -> bool:
+        """Count more steps, as :meth:`count_step` does one; the fault stands at ``place``."""
         before = self._steps
-        self._steps += steps
+        self._steps += number
         if before <= MAX_STEPS < self._steps:
-            place.fault(f"the pipeline has more than {MAX_STEPS} steps {when}", at_key=True)
+            where = "counting its sub-pipelines and every iteration of its loops"
+            place.fault(f"the pipeline has more than {MAX_STEPS} steps, {where}", at_key=True)
         return self._steps <= MAX_STEPS

@@ -29,12 +29,14 @@ class Place:
 
     :param source: a scalar as it is written, without quotes; None for mappings and lists.
     :param children: key or index to the line and column of the key, and the place of the value.
+    :param key_sources: of a mapping: each key as it is written, without quotes.
     """
 
     line: int
     column: int
     source: str | None = None
     children: Mapping[str | int, tuple[int, int, Place]] = field(default_factory=dict)
+    key_sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,21 @@ class Document:
 
     def source(self, keys: Keys) -> str | None:
         """A scalar as it is written in the file, without quotes; None for anything else."""
+        place = self._place(keys)
+        return place.source if place else None
+
+    def key_source(self, keys: Keys) -> str | None:
+        """The last key of the way to a value as it is written in the file: ``yes`` where the key is "true"."""
+        around = self._place(keys[:-1])
+        return around.key_sources.get(str(keys[-1])) if around and keys else None
+
+    def _place(self, keys: Keys) -> Place | None:
         place = self.place
         for key in keys:
             if key not in place.children:
                 return None
             place = place.children[key][2]
-        return place.source
+        return place
 
 
 def dotted(keys: Keys) -> str:
@@ -198,8 +209,10 @@ class _Builder:
         node: yaml.Node,
         children: Mapping[str | int, tuple[int, int, Place]] | None = None,
         source: str | None = None,
+        key_sources: Mapping[str, str] | None = None,
     ) -> Place:
-        return Place(node.start_mark.line + 1, node.start_mark.column + 1, source, children or {})
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        return Place(line, column, source, children or {}, key_sources or {})
 
     def _scalar(self, node: yaml.ScalarNode, keys: Keys) -> Any:
         if node.tag == "tag:yaml.org,2002:value":  # a lone "="
@@ -224,14 +237,16 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, keys: Keys) -> tuple[Any, Place]:
         values: dict[str, Any] = {}
         children: dict[str | int, tuple[int, int, Place]] = {}
+        sources: dict[str, str] = {}
         size = 1
         for key, key_node, value_node in self._pairs(node, keys):
             value, place = self.build(value_node, (*keys, key))
             size += self.sizes[id(value_node)]
             values[key] = value
             children[key] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1, place)
+            sources[key] = key_node.value
         self.sizes[id(node)] = size
-        return values, self._place(node, children)
+        return values, self._place(node, children, key_sources=sources)
 
     def _pairs(self, node: yaml.MappingNode, keys: Keys) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
         """Merged pairs first, the mapping's own last, so that they win."""

@@ -23,7 +23,7 @@ def dag(steps: str, start_at: str = "a") -> str:
 def test_model_has_every_setting_when_task_gives_them(load) -> None:
     pipeline = load(
         dag(
-            f"a: {{{TASK}, next: success, on_failure: b, retry: 3, mode_config: {{x: 1, y: 1}},"
+            f"a: {{{TASK}, next: success, on_failure: b, retry: 3, cache: true, mode_config: {{x: 1, y: 1}},"
             " catalog: {get: [a/*], put: ['*'], compute_data_folder: d},"
             " executor_config: {airflow: {queue: big, retry_delay: 5m}, local: {y: 2}, argo: null}}\n"
             f"    b: {{type: as-is, command: [ignored], command_type: python, render_string: x, next: fail}}"
@@ -39,6 +39,7 @@ def test_model_has_every_setting_when_task_gives_them(load) -> None:
         "local": {"x": 1, "y": 2},
     }
     assert pipeline.graph.after_failure(pipeline.graph.steps["b"]).name == "fail"
+    assert [step.name for step in pipeline.graph.steps.values() if step.is_cached] == ["a"]
     assert not pipeline.warnings
 
 
@@ -183,6 +184,10 @@ def test_branches_have_internal_names_when_composites_are_nested(load) -> None:
             f"a: {{{TASK}, next: success, mode_config: {{x: 2024-01-01}}}}",
             "must be a JSON value, not the date 2024-01-01",
         ),
+        (f"a: {{{TASK}, next: success, cache: 'true'}}", 'cache: must be true or false, not the text "true"'),
+        (f"a: {{{TASK}, next: success, cache: 1}}", "cache: must be true or false, not the number 1"),
+        (f"a: {{{TASK}, next: success, cache: null}}", "cache: must be true or false, not nothing (null)"),
+        ("a: {type: as-is, next: success, cache: true}", '"cache" has no place on a step of type as-is'),
         ("a: {type: parallel, next: success}", "branches is missing"),
         ("a: {type: parallel, next: success, branches: {}}", "needs at least one branch"),
         (
