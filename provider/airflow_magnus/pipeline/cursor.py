@@ -42,14 +42,28 @@ def _order(fault: Fault, first: Path) -> tuple[bool, str, int, int]:
     return (place.file != first, str(place.file), place.line, place.column) if place else (False, "", 0, 0)
 
 
-@dataclass(frozen=True)
 class Cursor:
-    """One value of a document. Methods named ``as_…`` report a fault and give None when the value is of another type."""
+    """One value of a document. Methods named ``as_…`` report a fault and give None when the value is of another type.
 
-    document: Document
-    report: Report
-    value: Any
-    keys: Keys = ()
+    A large file has tens of thousands of them; what only a message needs is worked out for messages.
+    """
+
+    __slots__ = ("_around", "_key", "document", "report", "value")
+
+    def __init__(
+        self,
+        document: Document,
+        report: Report,
+        value: Any,
+        *,
+        key: str | int = "",
+        around: Cursor | None = None,
+    ) -> None:
+        self.document = document
+        self.report = report
+        self.value = value
+        self._key = key
+        self._around = around
 
     def at(self, key: str | int) -> Cursor:
         """The value below ``key``; the value None when there is no such key."""
@@ -60,7 +74,7 @@ class Cursor:
             value = value[key]
         else:
             value = None
-        return Cursor(self.document, self.report, value, (*self.keys, key))
+        return Cursor(self.document, self.report, value, key=key, around=self)
 
     def has(self, key: str) -> bool:
         """True when this is a mapping with that key."""
@@ -68,13 +82,27 @@ class Cursor:
 
     def items(self) -> Iterator[tuple[str, Cursor]]:
         """Every key of a mapping with its value; nothing of anything else."""
-        for key in self.value if isinstance(self.value, dict) else ():
+        for key in self._mapping:
             yield key, self.at(key)
+
+    @property
+    def _mapping(self) -> Mapping[str, Any]:
+        return self.value if isinstance(self.value, dict) else {}
 
     @property
     def key(self) -> str:
         """The last key on the way here, "" at the top."""
-        return str(self.keys[-1]) if self.keys else ""
+        return str(self._key)
+
+    @property
+    def keys(self) -> Keys:
+        """The way from the top of the document to here."""
+        keys: list[str | int] = []
+        cursor = self
+        while cursor._around is not None:
+            keys.append(cursor._key)
+            cursor = cursor._around
+        return tuple(reversed(keys))
 
     def fault(self, message: str, *, at_key: bool = False) -> None:
         """Report a reason to refuse the file; ``at_key`` points at the key instead of the value."""
@@ -137,8 +165,10 @@ class Cursor:
 
     def lacks(self, key: str, known: Collection[str]) -> bool:
         """True when ``key`` is missing and no unknown key looks like a misspelling of it: that has its own fault."""
-        others = [other for other, _ in self.items() if other not in known]
-        return not self.has(key) and key not in [nearest(other, known, likeness=0.6) for other in others]
+        if self.has(key):
+            return False
+        others = [other for other in self._mapping if other not in known]
+        return key not in [nearest(other, known, likeness=0.6) for other in others]
 
     def check_keys(
         self,
@@ -152,33 +182,39 @@ class Cursor:
         :param refused: keys of which a message says why they are refused, and what to do.
         :param ignored: keys that are passed over, and not offered as allowed.
         """
-        for key, entry in self.items():
+        for key in self._mapping:
             if key in ignored:
                 continue
             if refused and key in refused:
-                entry.fault(refused[key], at_key=True)
+                self.at(key).fault(refused[key], at_key=True)
             elif key not in known:
-                entry.fault(unknown("key", key, known), at_key=True)
+                self.at(key).fault(unknown("key", key, known), at_key=True)
 
     def is_json(self) -> bool:
         """True when all of the value is JSON; a part that is not (a date, bytes, nan) and has no fault yet is reported."""
         value = self.value
-        if isinstance(value, dict):
-            return not [key for key, child in self.items() if not child.is_json()]
-        if isinstance(value, list):
-            return not [index for index in range(len(value)) if not self.at(index).is_json()]
-        if (
-            value is None
-            or isinstance(value, str | int)
-            or (isinstance(value, float) and math.isfinite(value))
-        ):
+        if _is_json(value):
             return True
+        if isinstance(value, dict | list):
+            for key in value if isinstance(value, dict) else range(len(value)):
+                self.at(key).is_json()
+            return False
         fault = self._fault(f"must be a JSON value, not {described(value)}: write it in quotes", at_key=False)
         if not any(
             (known.position, known.path) == (fault.position, fault.path) for known in self.report.faults
         ):
             self.report.add(fault)
         return False
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_json, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return (
+        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    )
 
 
 def described(value: Any) -> str:

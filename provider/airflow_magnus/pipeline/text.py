@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.reader import Reader
@@ -18,25 +19,20 @@ Keys = tuple[str | int, ...]
 MAX_VALUES = 1_000_000
 """How many values a file may hold once its aliases are written out."""
 
-_MAP, _SEQUENCE, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "merge"))
+_MAP, _SEQUENCE, _MERGE, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "merge", "str"))
 _SCALAR_ERRORS = (yaml.YAMLError, ValueError, KeyError, AttributeError, OverflowError)
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a value stands; lines and columns count from 1.
+class Place(NamedTuple):
+    """Where a value stands: the node that PyYAML has read, so that lines are worked out for messages only.
 
-    :param source: a scalar as it is written, without quotes; None for mappings and lists.
-    :param children: key or index to the line and column of the key, and the place of the value.
-    :param key_sources: of a mapping: each key as it is written, without quotes.
+    :param node: None for an empty file.
+    :param children: key or index to the node of the key, of an item the item itself, and the place of the value.
     """
 
-    line: int
-    column: int
-    source: str | None = None
-    children: Mapping[str | int, tuple[int, int, Place]] = field(default_factory=dict)
-    key_sources: Mapping[str, str] = field(default_factory=dict)
+    node: yaml.Node | None
+    children: Mapping[str | int, tuple[yaml.Node, Place]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -53,33 +49,44 @@ class Document:
 
     def position(self, keys: Keys, *, of_key: bool = False) -> Position:
         """Where the value (or its key) stands; the nearest value around it when there is none."""
-        place, line, column = self.place, self.place.line, self.place.column
+        place, node = self.place, self.place.node
         for key in keys:
             if key not in place.children:
                 break
-            line, column, place = place.children[key]
+            node, place = place.children[key]
         else:
             if not of_key:
-                line, column = place.line, place.column
-        return Position(self.file, line, column)
+                node = place.node
+        return _position(self.file, node) if node is not None else Position(self.file, 1, 1)
 
     def source(self, keys: Keys) -> str | None:
         """A scalar as it is written in the file, without quotes; None for anything else."""
         place = self._place(keys)
-        return place.source if place else None
+        return _source(place.node) if place else None
 
     def key_source(self, keys: Keys) -> str | None:
         """The last key of the way to a value as it is written in the file: ``yes`` where the key is "true"."""
-        around = self._place(keys[:-1])
-        return around.key_sources.get(str(keys[-1])) if around and keys else None
+        around = self._place(keys[:-1]) if keys else None
+        if around is None or not isinstance(around.node, yaml.MappingNode):
+            return None
+        found = around.children.get(str(keys[-1]))
+        return _source(found[0]) if found else None
 
     def _place(self, keys: Keys) -> Place | None:
         place = self.place
         for key in keys:
             if key not in place.children:
                 return None
-            place = place.children[key][2]
+            place = place.children[key][1]
         return place
+
+
+def _position(file: Path, node: yaml.Node) -> Position:
+    return Position(file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _source(node: yaml.Node | None) -> str | None:
+    return node.value if isinstance(node, yaml.ScalarNode) else None
 
 
 def dotted(keys: Keys) -> str:
@@ -101,7 +108,7 @@ def read_document(file: Path) -> Document:
     try:
         node = loader.get_single_node()
         if node is None:
-            return Document(file, text, None, Place(1, 1))
+            return Document(file, text, None, Place(None))
         builder = _Builder(file, loader)
         value, place = builder.build(node, ())
     except yaml.MarkedYAMLError as error:
@@ -112,7 +119,7 @@ def read_document(file: Path) -> Document:
         raise PipelineError([Fault(Position(file, 1, 1), "", "is nested too deeply")]) from error
     finally:
         loader.dispose()
-    if builder.sizes[id(node)] > MAX_VALUES:
+    if builder.sizes.get(id(node), 1) > MAX_VALUES:
         builder.fault(node, (), f"holds more than {MAX_VALUES} values once its aliases are written out")
     if builder.faults:
         raise PipelineError(builder.faults)
@@ -162,6 +169,26 @@ def _character_fault(file: Path, text: str) -> Fault:
     )
 
 
+class _Loader(_SafeLoader):
+    """The safe loader, which asks the patterns of its tags for no scalar twice, and not at all where none can match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._tags: dict[str, str] = {}
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The tag of a node that names none."""
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            found: str = super().resolve(kind, value, implicit)
+            return found
+        if value[:1] not in self.yaml_implicit_resolvers:
+            return _TEXT
+        tag = self._tags.get(value)
+        if tag is None:
+            tag = self._tags[value] = super().resolve(kind, value, implicit)
+        return tag
+
+
 class _Builder:
     """Makes plain values and places of a tree of YAML nodes; a node with several aliases is made once."""
 
@@ -174,16 +201,16 @@ class _Builder:
         self._open: set[int] = set()
 
     def fault(self, node: yaml.Node, keys: Keys, message: str) -> None:
-        position = Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
-        self.faults.append(Fault(position, dotted(keys), message))
+        self.faults.append(Fault(_position(self.file, node), dotted(keys), message))
 
     def build(self, node: yaml.Node, keys: Keys) -> tuple[Any, Place]:
+        if node.tag == _TEXT and isinstance(node, yaml.ScalarNode):
+            return node.value, Place(node)
         if id(node) in self._made:
             return self._made[id(node)]
         if id(node) in self._open:
             self.fault(node, keys, "an alias stands inside the value that it refers to")
-            self.sizes[id(node)] = 1
-            return None, self._place(node)
+            return None, Place(node)
         self._open.add(id(node))
         made = self._made_of(node, keys)
         self._open.discard(id(node))
@@ -192,27 +219,15 @@ class _Builder:
 
     def _made_of(self, node: yaml.Node, keys: Keys) -> tuple[Any, Place]:
         if isinstance(node, yaml.ScalarNode):
-            self.sizes[id(node)] = 1
-            return self._scalar(node, keys), self._place(node, source=node.value)
+            return self._scalar(node, keys), Place(node)
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
             return self._mapping(node, keys)
         if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
             return self._sequence(node, keys)
-        self.sizes[id(node)] = 1
         self.fault(
             node, keys, f"the tag {node.tag} is not supported; write plain mappings, lists and scalars"
         )
-        return None, self._place(node)
-
-    def _place(
-        self,
-        node: yaml.Node,
-        children: Mapping[str | int, tuple[int, int, Place]] | None = None,
-        source: str | None = None,
-        key_sources: Mapping[str, str] | None = None,
-    ) -> Place:
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        return Place(line, column, source, children or {}, key_sources or {})
+        return None, Place(node)
 
     def _scalar(self, node: yaml.ScalarNode, keys: Keys) -> Any:
         if node.tag == "tag:yaml.org,2002:value":  # a lone "="
@@ -226,27 +241,26 @@ class _Builder:
 
     def _sequence(self, node: yaml.SequenceNode, keys: Keys) -> tuple[Any, Place]:
         values: list[Any] = []
-        children: dict[str | int, tuple[int, int, Place]] = {}
+        children: dict[str | int, tuple[yaml.Node, Place]] = {}
+        size = 1
         for index, item in enumerate(node.value):
             value, place = self.build(item, (*keys, index))
+            size += self.sizes.get(id(item), 1)
             values.append(value)
-            children[index] = (place.line, place.column, place)
-        self.sizes[id(node)] = 1 + sum(self.sizes[id(item)] for item in node.value)
-        return values, self._place(node, children)
+            children[index] = (item, place)
+        self.sizes[id(node)] = size
+        return values, Place(node, children)
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys) -> tuple[Any, Place]:
         values: dict[str, Any] = {}
-        children: dict[str | int, tuple[int, int, Place]] = {}
-        sources: dict[str, str] = {}
+        children: dict[str | int, tuple[yaml.Node, Place]] = {}
         size = 1
         for key, key_node, value_node in self._pairs(node, keys):
-            value, place = self.build(value_node, (*keys, key))
-            size += self.sizes[id(value_node)]
-            values[key] = value
-            children[key] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1, place)
-            sources[key] = key_node.value
+            values[key], place = self.build(value_node, (*keys, key))
+            size += self.sizes.get(id(value_node), 1)
+            children[key] = (key_node, place)
         self.sizes[id(node)] = size
-        return values, self._place(node, children, key_sources=sources)
+        return values, Place(node, children)
 
     def _pairs(self, node: yaml.MappingNode, keys: Keys) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
         """Merged pairs first, the mapping's own last, so that they win."""
@@ -286,7 +300,7 @@ class _Builder:
         if not isinstance(node, yaml.ScalarNode):
             self.fault(node, keys, "a key must be a scalar, not a list or mapping")
             return None
-        value = self._scalar(node, keys)
+        value = node.value if node.tag == _TEXT else self._scalar(node, keys)
         if value is None or isinstance(value, bool):
             return {None: "null", True: "true", False: "false"}[value]
         if isinstance(value, str):
