@@ -1,13 +1,12 @@
 """The command ``magnus``; thin, no rules of its own.
 
-Exit status: 0 the run succeeded, 1 it failed, 2 it was refused and nothing ran.
+Exit status: 0 the run succeeded (two runs are equal), 1 it failed (they differ), 2 it was refused and nothing ran.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from airflow_magnus import __version__
+from airflow_magnus.cli_runlog import add_config_file, add_runlog
 from airflow_magnus.errors import MagnusError, PipelineError
 
 REFUSED = 2
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--format", choices=("text", "mermaid"), help="default: both")
     _add_var_file(show)
     show.set_defaults(handler=_show)
-    _add_runlog(commands.add_parser("runlog", help="look at the runs there were", allow_abbrev=False))
+    add_runlog(commands.add_parser("runlog", help="look at the runs there were", allow_abbrev=False))
     _add_dags(commands.add_parser("dags", help="DAG files for pipelines", allow_abbrev=False))
     return parser
 
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_execute(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a pipeline here. Any other --NAME VALUE gives the parameter NAME, as text."
     parser.add_argument("-f", "--file", type=Path, default=Path("pipeline.yaml"), metavar="FILE")
-    _add_config_file(parser)
+    add_config_file(parser)
     parser.add_argument("-p", "--parameters-file", type=Path, metavar="FILE", help="YAML: name to value")
     _add_var_file(parser)
     parser.add_argument("--run-id", metavar="ID", help="default: made from the time")
@@ -96,35 +96,12 @@ def _add_execute(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler=_execute)
 
 
-def _add_runlog(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="runlog_command", required=True, metavar="COMMAND")
-    show = commands.add_parser("show", help="print the run log of a run", allow_abbrev=False)
-    show.add_argument("run", metavar="RUN", help="run id, or an Airflow run id")
-    show.set_defaults(handler=_runlog_show)
-    listing = commands.add_parser("list", help="one line a run, newest last", allow_abbrev=False)
-    listing.set_defaults(handler=_runlog_list)
-    for command in (show, listing):
-        _add_config_file(command)
-        command.add_argument("--conn-id", metavar="ID", help="read from this Airflow connection")
-        command.add_argument(
-            "--airflow",
-            action="store_true",
-            help="read where Airflow keeps run logs that no file or connection places",
-        )
-
-
 def _add_dags(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="dags_command", required=True, metavar="COMMAND")
     sync = commands.add_parser("sync", help="write one DAG file for each pipeline file", allow_abbrev=False)
     sync.add_argument("pipelines", type=Path, metavar="PIPELINES", help="folder of pipeline files")
     sync.add_argument("dags", type=Path, metavar="DAGS", help="folder that Airflow reads")
     sync.set_defaults(handler=_dags_sync)
-
-
-def _add_config_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c", "--config-file", type=Path, metavar="FILE", help="services; wins over all other files"
-    )
 
 
 def _add_var_file(parser: argparse.ArgumentParser) -> None:
@@ -250,25 +227,6 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
     if options.format != "text":
         _tell(as_mermaid(pipeline).rstrip("\n"))
     return 0
-
-
-def _runlog_show(options: argparse.Namespace, _: list[str]) -> int:
-    _tell(_run_log_store(options).find(options.run).to_json())
-    return 0
-
-
-def _runlog_list(options: argparse.Namespace, _: list[str]) -> int:
-    for log in _run_log_store(options).summaries():
-        tag = f"  {log.tag}" if log.tag else ""
-        _tell(f"{log.run_id}  {log.status:<10}  {log.pipeline}{tag}")
-    return 0
-
-
-def _run_log_store(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from airflow_magnus.dags.reading import run_log_store
-
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    return run_log_store(Path.cwd(), options.config_file, options.conn_id, of_airflow=options.airflow)
 
 
 def _dags_sync(options: argparse.Namespace, _: list[str]) -> int:
