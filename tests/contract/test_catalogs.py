@@ -467,7 +467,7 @@ def test_the_first_error_stops_what_has_not_begun() -> None:
             raise KeyError(number)
 
     with pytest.raises(KeyError):
-        transfers.in_parallel(work, range(1_000))
+        parallel.in_parallel(work, range(1_000))
     assert len(begun) < 100
 
 
@@ -491,7 +491,7 @@ def test_an_interrupt_stops_what_has_not_begun() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     try:
         with pytest.raises(EndedError):
-            transfers.in_parallel(work, range(2_000))
+            parallel.in_parallel(work, range(2_000))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -504,7 +504,7 @@ def test_results_are_in_the_order_of_the_items() -> None:
         return number
 
     before = threading.active_count()
-    assert transfers.in_parallel(work, range(30)) == list(range(30))
+    assert parallel.in_parallel(work, range(30)) == list(range(30))
     assert threading.active_count() <= before
 
 

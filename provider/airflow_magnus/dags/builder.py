@@ -59,7 +59,7 @@ def dag_of(pipeline: Pipeline, plan: Plan, *, dag_id: str | None = None, **dag_k
     # Airflow takes up every DAG that a `with` block has left, also one that an error has left half made.
     dag = DAG(wanted, **{**dag_arguments(pipeline), **dag_kwargs, "auto_register": False})
     with dag:
-        add_graph(pipeline.graph, plan)
+        add_graph(pipeline.graph, plan, dag.task_group)
     dag.auto_register = True
     with dag:
         return dag
@@ -91,7 +91,7 @@ class PipelineTaskGroup(TaskGroup):
         super().__init__(group_id=group_id or task_id_of(pipeline.name), **kwargs)
         plan = plan_of(pipeline, services, scope=str(self.group_id))
         with self:
-            tasks = add_graph(pipeline.graph, plan)
+            tasks = add_graph(pipeline.graph, plan, self)
         self.success = tasks[pipeline.graph.success.name]
         self.fail = tasks[pipeline.graph.fail.name]
 
@@ -141,6 +141,7 @@ def run_settings(pipeline: Pipeline, scope: str = "") -> RunSettings:
         pipeline=pipeline.name,
         dag_hash=pipeline.dag_hash,
         definition=pipeline.definition,
+        sub_definitions=pipeline.sub_definitions,
         scope=scope,
         parameters=tuple(pipeline.parameters),
         defaults={name: p.default for name, p in pipeline.parameters.items() if p.has_default},

@@ -57,6 +57,7 @@ class Execution:
     :param services: of all files; services that no file names have the command line's defaults.
     :param folder: the current folder, where the steps work and relative paths begin.
     :param use_cached: the earlier run whose successful steps are not run again.
+    :param new_parameters_win: of a re-run: let given parameters win over those of the earlier run.
     :param is_isolated: let each step work in a private copy of the pipeline's folder, as on a worker.
     """
 
@@ -67,6 +68,7 @@ class Execution:
     run_id: str | None = None
     tag: str | None = None
     use_cached: str | None = None
+    new_parameters_win: bool = False
     is_isolated: bool = False
     log_level: str = "WARNING"
 
@@ -81,6 +83,7 @@ def execute(execution: Execution) -> RunLog:
     if execution.run_id is not None:
         check_run_id(execution.run_id)
     with masked_output(), _airflow(execution.log_level):
+        from airflow_magnus.dags.ordering import one_branch_after_the_other
         from airflow_magnus.hooks.services import ServiceSources, open_services
         from airflow_magnus.operators.run import RESERVED
 
@@ -88,7 +91,8 @@ def execute(execution: Execution) -> RunLog:
         services = open_services(sources)
         dag = _dag(execution, sources)
         header = _claimed(execution, services)
-        dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
+        with one_branch_after_the_other(dag):
+            dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
         return services.run_log.read(header.run_id)
 
 
@@ -140,7 +144,7 @@ def _dag(execution: Execution, sources: ServiceSources) -> DAG:
 def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
     """Take a run id, before anything runs."""
     from airflow_magnus.errors import RunIdTakenError
-    from airflow_magnus.operators.run import USE_CACHED, complete
+    from airflow_magnus.operators.run import NEW_PARAMETERS, USE_CACHED, complete
 
     header = RunHeader(
         run_id=execution.run_id or "",
@@ -151,6 +155,7 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
         parameters=dict(execution.parameters),
         run_config=services.run_config,
         definition=dict(execution.pipeline.definition),
+        sub_definitions={name: dict(section) for name, section in execution.pipeline.sub_definitions.items()},
         scheduler={
             "type": "command",
             "hostname": socket.gethostname(),
@@ -158,7 +163,7 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
             "started": process_started(os.getpid()),
         },
     )
-    conf = {USE_CACHED: execution.use_cached}
+    conf = {USE_CACHED: execution.use_cached, NEW_PARAMETERS: execution.new_parameters_win}
     while True:
         candidate = header.model_copy(update={"run_id": execution.run_id or _new_run_id()})
         try:
@@ -233,6 +238,7 @@ def set_environment(home: Path, log_level: str = "WARNING") -> None:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "1000000",
         "AIRFLOW__CORE__FERNET_KEY": "",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": log_level,

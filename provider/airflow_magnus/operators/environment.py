@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 PARAMETER = "MAGNUS_PRM_"
 METRIC = "MAGNUS_TRACK_"
+MAP_VARIABLE = "MAGNUS_PRM_MAP_VARIABLE"
+"""Inside maps and loops: JSON mapping of the names that they offer to the values, outermost first. No parameter."""
 PARAMETERS_FILE = "MAGNUS_PARAMETERS_FILE"
 SCRATCH = "MAGNUS_SCRATCH"
 SHIM = Path(__file__).resolve().parents[1] / "shim"

@@ -17,6 +17,8 @@ RESERVED = "magnus"
 """Key of a run's conf by which the command line tells the run id that it has claimed."""
 USE_CACHED = "use_cached"
 """Key of a run's conf that names an earlier run, whose successful steps are not run again."""
+NEW_PARAMETERS = "new_parameters"
+"""Key of a run's conf: true lets given parameters win over those of the earlier run."""
 TAG = "tag"
 """Key of a run's conf that is kept in the run log, unless the pipeline has a parameter of this name."""
 
@@ -33,6 +35,7 @@ class RunSettings:
     pipeline: str = ""
     dag_hash: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
+    sub_definitions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scope: str = ""
     parameters: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +70,10 @@ def complete(
     )
     services.heed(header)
     earlier = conf.get(USE_CACHED)
-    return taking_over(header, str(earlier), services) if earlier else header
+    if not earlier:
+        return header
+    wins = conf.get(NEW_PARAMETERS) is True
+    return taking_over(header, str(earlier), services, new_parameters_win=wins)
 
 
 def _wanted(
@@ -86,7 +92,7 @@ def _wanted(
             **{
                 name: value
                 for name, value in dict(context.get("params") or {}).items()
-                if name in settings.parameters or name not in (RESERVED, USE_CACHED, TAG)
+                if name in settings.parameters or name not in (RESERVED, USE_CACHED, NEW_PARAMETERS, TAG)
             },
         },
         run_config=services.run_config,
@@ -99,6 +105,7 @@ def _wanted(
             "clear_number": getattr(dag_run, "clear_number", 0) or 0,
         },
         definition=dict(settings.definition),
+        sub_definitions={name: dict(section) for name, section in settings.sub_definitions.items()},
     )
 
 

@@ -20,14 +20,17 @@ from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
-from airflow_magnus.stores.runlogs import OpenAttempt
+from airflow_magnus.stores.attempts import OpenAttempt
 
 _SHORTEST_SECRET = 8
 """Characters below which a secret's text may stand in a parameter by chance."""
 
 
 class StepSession:
-    """State of one attempt. Its calls come from the step's code, in this process and in its children."""
+    """State of one attempt. Its calls come from the step's code, in this process and in its children.
+
+    :param variables: the items of the maps around, by name; they are no parameters.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class StepSession:
         seen: Visible,
         workspace: Workspace,
         request: CatalogRequest,
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.services = services
         self.header = header
@@ -45,6 +49,7 @@ class StepSession:
         self.request = request
         self.parameters = dict(seen.parameters)
         self.entries = dict(seen.entries)
+        self.variables = dict(variables or {})
         self._keys_before = {entry.catalog_relative_path for entry in seen.entries.values()}
         self.set_parameters: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
@@ -201,11 +206,7 @@ class StepSession:
     ) -> AttemptClosed:
         """The record of this attempt as it stands; of a failed one nothing it made."""
         succeeded = status == "SUCCESS"
-        return AttemptClosed(
-            step=self.opened.step,
-            number=self.opened.number,
-            attempt_id=self.opened.attempt_id,
-            start_time=self.opened.start_time,
+        return self.opened.ended(
             status=status,
             message=self.without_secrets(message),
             step_message=self.without_secrets("\n".join(dict.fromkeys(self.warnings))),
@@ -213,7 +214,6 @@ class StepSession:
             metrics=self.metrics if succeeded else {},
             parameters=self.set_parameters if succeeded else {},
             data_catalog=[*self.got, *(self.put.values() if succeeded else ())],
-            scheduler=self.opened.scheduler,
         )
 
     def forget_outputs(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.place import StepPlace
+from airflow_magnus.operators.route import Route
 from airflow_magnus.operators.run import RunSettings
 from airflow_magnus.operators.workspace import WorkspaceSettings
 
@@ -22,7 +23,9 @@ class StepSettings:
     :param services: where catalog, run log and secrets are; default: the connections ``magnus_catalog_default``,
         ``magnus_run_log_default``, ``magnus_secrets_default``, and folders below AIRFLOW_HOME where those are missing.
     :param workspace: how the working folder is made; default: a private, empty one.
+    :param is_cached: use what an earlier attempt with the same command, code, parameters and inputs has made.
     :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
+    :param route: how the task finds out whether its step is reached; default: Airflow's trigger rules say so.
     :param run: which run it belongs to; default: that of the DAG run.
     """
 
@@ -33,4 +36,6 @@ class StepSettings:
     services: ServiceSources = field(default_factory=ServiceSources)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     place: StepPlace | None = None
+    route: Route = field(default_factory=Route)
     run: RunSettings = field(default_factory=RunSettings)
+    is_cached: bool = False

@@ -8,6 +8,7 @@ open, and the next attempt, a terminal node or a reader closes it.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from airflow_magnus import api
 from airflow_magnus.errors import StepFailedError
 from airflow_magnus.hooks.services import open_for_record, open_services
 from airflow_magnus.operators.environment import (
+    MAP_VARIABLE,
     METRIC,
     PARAMETER,
     PARAMETERS_FILE,
@@ -35,16 +37,15 @@ from airflow_magnus.operators.environment import (
 )
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.links import RunLogLink
-from airflow_magnus.operators.place import place_in_dag
+from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.recording import Recorded, as_attempt, own_init
-from airflow_magnus.operators.rerun import take_over
+from airflow_magnus.operators.rerun import is_reused, restored
 from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
-from airflow_magnus.runlog.history import visible
 from airflow_magnus.runlog.records import AttemptClosed
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,11 @@ class StepMixin:
             raise
 
     def pre_execute(self, context: Any) -> None:
-        """Claim the attempt, read what the steps before have left, fetch the inputs."""
+        """Claim the attempt, read what the steps before have left, fetch the inputs.
+
+        :raises AirflowSkipException: when no way through the pipeline leads here.
+        """
+        self.step.route.check(context)
         with self._recorded(context):
             self._begin(context)
             super().pre_execute(context)  # type: ignore[misc]
@@ -146,9 +151,10 @@ class StepMixin:
                 self.collect(session, self._result)
                 session.refuse_secrets()
                 session.put_outputs()
-            closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
             if self._is_reused:
-                closed = closed.model_copy(update={"mock": True, "is_attempt": False})
+                closed = restored(session.opened, session.header, session.services)
+            else:
+                closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
             session.services.run_log.close(session.header.run_id, closed)
             for warning in session.warnings:
                 log.warning("%s", warning)
@@ -196,6 +202,10 @@ class StepMixin:
         assert self._session is not None, "pre_execute has not run"
         return self._session
 
+    def _place(self, context: Any) -> StepPlace:
+        place = self.step.place or place_in_dag(self, self.step_name)
+        return place.at(self.step.route.items(context))
+
     @property
     def _code_folder(self) -> Path:
         return self.step.workspace.source or Path.cwd()
@@ -206,28 +216,27 @@ class StepMixin:
         services = open_services(self.step.services)
         header = header_of(self.step.run, services, context)
         self.magnus_run_id = header.run_id
-        place = self.step.place or place_in_dag(self, self.step_name)
+        place = self._place(context)
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
         )
         if getattr(context["dag_run"], "clear_number", 0):
             services.run_log.reopen(header.run_id)
-        if not place.before:
-            take_over(header, services)
-        path, histories = place.read(services.run_log, header.run_id)
         folder = self.step.compute_data_folder or services.compute_data_folder
         request = CatalogRequest(folder, self.catalog_get, self.catalog_put)
         workspace = Workspace(self.step.workspace, folder)
-        seen = visible(header, path, histories)
-        self._session = StepSession(services, header, attempt, seen, workspace, request)
-        self._is_reused = place.identity.internal_name in header.reused and attempt.opened.number == 0
+        seen = place.visible(services.run_log, header)
+        self._session = StepSession(
+            services, header, attempt, seen, workspace, request, variables=dict(place.variables)
+        )
+        self._is_reused = attempt.is_first and is_reused(header, place.identity)
         if self._is_reused:
             log.info("not run again: it succeeded in run %s", header.original_run_id)
             return
         workspace.open()
         self._open.callback(workspace.close)
         self._session.get_inputs()
-        self.run_parameters = dict(self._session.parameters)
+        self.run_parameters = {**self._session.parameters, **self._session.variables}
 
     def _attempt(self, context: Any, run: Callable[[], Any]) -> Any:
         """Run the command once, whatever the chain of overridden ``execute`` methods."""
@@ -267,6 +276,7 @@ class StepMixin:
                 "MAGNUS_RUN_TAG": session.header.tag or "",
                 PARAMETERS_FILE: str(parameters_file),
                 **parameter_variables(session.parameters, session.warnings if self.reads_environment else []),
+                **({MAP_VARIABLE: json.dumps(session.variables)} if session.variables else {}),
             }
             self.child_environment = child_environment(own)
             stack.enter_context(replaced_environment(self.process_environment(own)))
@@ -309,7 +319,7 @@ class StepMixin:
     def _record_unbegun(self, context: Any, message: str) -> None:
         services = open_for_record(self.step.services)
         header = header_of(self.step.run, services, context, is_lenient=True)
-        place = self.step.place or place_in_dag(self, self.step_name)
+        place = self._place(context)
         opened = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
         ).opened

@@ -6,51 +6,35 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_magnus.errors import MagnusError, TerminalError
-from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for_record
+from airflow_magnus.errors import MagnusError
+from airflow_magnus.hooks.services import OpenServices, ServiceSources
 from airflow_magnus.operators.place import StepPlace, is_written_by_hand, place_in_dag
-from airflow_magnus.operators.run import RunSettings, header_of, scheduler_ids
+from airflow_magnus.operators.record_task import STATUS_OF, RecordTask, reconcile
+from airflow_magnus.operators.run import RunSettings, scheduler_ids
 from airflow_magnus.operators.states import task_states
-from airflow_magnus.runlog.definition import recorded_path
-from airflow_magnus.runlog.history import StepHistory, visible
+from airflow_magnus.runlog.definition import graph_of, recorded_path
+from airflow_magnus.runlog.history import StepHistory, before_first_step, visible
 from airflow_magnus.runlog.records import RunHeader, StepIdentity
 
 log = logging.getLogger(__name__)
 
 
-class TerminalNode(BaseOperator):
-    """A success or fail node.
+class TerminalNode(RecordTask):
+    """A success or fail node of the pipeline's own graph.
 
-    :param place: where the node stands.
     :param steps: task id → identity of every step of the graph, to bring the run log in line with Airflow's states.
     """
 
-    def __init__(
-        self,
-        *,
-        place: StepPlace,
-        steps: Mapping[str, StepIdentity],
-        services: ServiceSources,
-        run: RunSettings,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, steps: Mapping[str, StepIdentity], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.place = place
         self.steps = dict(steps)
-        self.services = services
-        self.run_settings = run
 
     def end_run(self, context: Any) -> dict[str, StepHistory]:
         """Record that this end was reached, and write the run's document."""
-        services = open_for_record(self.services)
-        try:
-            header = header_of(self.run_settings, services, context, is_lenient=True)
-        except TerminalError as error:
-            raise AirflowFailException(str(error)) from error  # trying again gives the same result
+        services, header = self.open(context)
         self._reconcile(context, services, header)
         services.run_log.record(
             header.run_id,
@@ -60,10 +44,11 @@ class TerminalNode(BaseOperator):
             status="SUCCESS",
             code_identities=self.identities(context),
         )
-        top = services.run_log.graph(header.run_id, self.place.identity.graph_name)
-        path = recorded_path(header, top) or list(top)
+        top = services.run_log.graph(header.run_id, "")
+        path = recorded_path(graph_of(header, ""), top) or list(top)
+        final = visible(before_first_step(header), path, top)
         try:
-            services.catalog.settle(header.run_id, visible(header, path, top).entries.values())
+            services.catalog.settle(header.run_id, final.entries.values())
         except MagnusError:
             if self.place.identity.step_type == "success":
                 raise
@@ -77,36 +62,19 @@ class TerminalNode(BaseOperator):
         )
         return top
 
-    def identities(self, context: Any) -> list[Any]:
-        """Which code this was."""
-        from pathlib import Path
-
-        from airflow_magnus.operators.identity import code_identities
-
-        return code_identities(self.services.folder or Path.cwd(), context)
-
     def _reconcile(self, context: Any, services: OpenServices, header: RunHeader) -> None:
         """Bring the run log in line with what Airflow says: killed attempts, tasks marked by hand."""
         states = task_states(context, self.steps)
-        recorded = services.run_log.graph(header.run_id, self.place.identity.graph_name)
-        for task_id, identity in self.steps.items():
-            history = recorded.get(identity.internal_name)
-            status = history.status if history else ""
-            state = states.get(task_id)
-            if history is not None and status == "PROCESSING" and state in ("success", "failed"):
-                services.run_log.close_left_open(header.run_id, history.latest.opened)
-                status = "FAIL"
-            wanted = {"success": "SUCCESS", "failed": "FAIL"}.get(state or "")
-            if wanted and wanted != status:
-                services.run_log.record(
-                    header.run_id,
-                    identity,
-                    f"marked-{uuid4().hex}",
-                    {"task_id": task_id, "state": state},
-                    status=wanted,
-                    message=f"Airflow's task has the state {state!r}, set from outside",
-                    is_attempt=False,
-                )
+        recorded = services.run_log.graph(header.run_id, "")
+        reconcile(
+            services.run_log,
+            header.run_id,
+            [
+                (identity, recorded.get(identity.name), STATUS_OF[states[task_id]])
+                for task_id, identity in self.steps.items()
+                if states.get(task_id) in STATUS_OF
+            ],
+        )
 
 
 class SuccessNode(TerminalNode):

@@ -1,27 +1,68 @@
-"""The way through a run's own graph, from the ``dag`` section that its header keeps."""
+"""The graphs of a run, from the definition that its header keeps, and the way that was gone through them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_magnus.pipeline.model import MAP_PLACEHOLDER
 from airflow_magnus.runlog.history import Edges, StepHistory, walked_path
 from airflow_magnus.runlog.records import RunHeader
 
-
-def recorded_path(header: RunHeader, top: Mapping[str, StepHistory]) -> list[str] | None:
-    """The steps of the pipeline's own graph that count; None when the run has no graph (a hand-written DAG)."""
-    start = header.definition.get("start_at")
-    if not start:
-        return None
-    return walked_path(
-        start, edges_of(header.definition), {name: history.status for name, history in top.items()}
-    )
+Section = Mapping[str, Any]
+"""One graph as it stands in the file: ``start_at`` and ``steps``."""
 
 
-def edges_of(definition: Mapping[str, Any]) -> Edges:
-    """The edges of the pipeline's own graph, from its ``dag`` section."""
-    steps: Mapping[str, Any] = definition["steps"]
+def graph_of(header: RunHeader, graph_name: str) -> Section | None:
+    """The graph of this name; None in a run without a definition, or when the definition has no such graph."""
+    return _walk(header, graph_name.split(".") if graph_name else [])[0]
+
+
+def inside(header: RunHeader, step_name: str, step: Mapping[str, Any], branch: str) -> Section | None:
+    """One branch of a composite step.
+
+    :param step_name: internal name.
+    :param step: as it stands in the file.
+    """
+    *graph, name = step_name.split(".")
+    _, template = _walk(header, graph)
+    return branch_of(step, branch, header.sub_definitions.get(".".join([*template, name])))
+
+
+def _walk(header: RunHeader, segments: Sequence[str]) -> tuple[Section | None, list[str]]:
+    """The graph at the end of a way of steps and branches, and the way with placeholders for items."""
+    section: Section | None = header.definition or None
+    template: list[str] = []
+    for step_name, branch in zip(segments[::2], segments[1::2], strict=False):
+        step = (section or {}).get("steps", {}).get(step_name)
+        if step is None:
+            return None, template
+        template.append(step_name)
+        section = branch_of(step, branch, header.sub_definitions.get(".".join(template)))
+        template.append(MAP_PLACEHOLDER if step["type"] == "map" else branch)
+    return section, template
+
+
+def branch_of(step: Mapping[str, Any], branch: str, sub_definition: Section | None) -> Section | None:
+    """One branch of a composite step.
+
+    :param sub_definition: of a dag step: the ``dag`` section of its file.
+    """
+    kind = step["type"]
+    if kind in ("map", "loop"):
+        found: Section | None = step.get("branch")
+        return found
+    if kind == "dag":
+        return sub_definition
+    branches: Mapping[str, Section] = step.get("branches") or {}
+    if kind == "conditional" and branch not in branches:
+        return step.get("default")
+    return branches.get(branch)
+
+
+def edges_of(section: Section) -> Edges:
+    """The edges of one graph, between the names of its steps."""
+    steps: Mapping[str, Any] = section["steps"]
     fail = next(name for name, step in steps.items() if step["type"] == "fail")
 
     def edges(name: str) -> tuple[str, str]:
@@ -31,3 +72,11 @@ def edges_of(definition: Mapping[str, Any]) -> Edges:
         return step["next"], step.get("on_failure") or fail
 
     return edges
+
+
+def recorded_path(section: Section | None, histories: Mapping[str, StepHistory]) -> list[str] | None:
+    """Names of the steps of a graph that count, in order; None when there is no graph (a hand-written DAG)."""
+    if not section or not section.get("start_at"):
+        return None
+    statuses = {name: history.status for name, history in histories.items()}
+    return walked_path(section["start_at"], edges_of(section), statuses)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from airflow_magnus.runlog.history import StepHistory, visible
+from airflow_magnus.runlog.definition import graph_of, recorded_path
+from airflow_magnus.runlog.history import Graphs, StepHistory, before_first_step, visible
 from airflow_magnus.runlog.records import AttemptLog, BranchLog, RunHeader, RunLog, Status, StepLog, duration
 
 
@@ -29,7 +30,10 @@ def step_log(history: StepHistory) -> StepLog:
         log.mock = closed.mock
         log.code_identities = closed.code_identities
         log.user_defined_metrics = closed.metrics
-        log.data_catalog = closed.data_catalog
+        log.parameters = closed.parameters
+        log.fingerprint = closed.fingerprint
+        if not (closed.mock or identity.is_composite):  # what a composite step holds is that of its steps
+            log.data_catalog = closed.data_catalog
     return log
 
 
@@ -66,39 +70,44 @@ def ordered(histories: Iterable[StepHistory]) -> list[StepHistory]:
     return sorted(histories, key=lambda h: (h.latest.opened.step.position, h.latest.opened.start_time))
 
 
-def run_log(
-    header: RunHeader, graphs: Mapping[str, Mapping[str, StepHistory]], path: Iterable[str] | None = None
-) -> RunLog:
-    """The document of one run.
-
-    :param graphs: graph name ("" the pipeline's own) to its steps.
-    :param path: the steps of the pipeline's own graph that count; None: all that have a record.
-    """
-    top = graphs.get("", {})
-    chosen = ordered(top.values()) if path is None else [top[name] for name in path if name in top]
+def run_log(header: RunHeader, graphs: Graphs) -> RunLog:
+    """The document of one run. Of each graph the steps count that lie on the way that was gone."""
+    top = counted(header, "", graphs)
     return RunLog(
         run_id=header.run_id,
         dag_hash=header.dag_hash,
         use_cached=header.use_cached,
         tag=header.tag,
         original_run_id=header.original_run_id,
-        status=run_status({history.internal_name: history for history in chosen}),
-        steps={history.internal_name: _with_branches(history, graphs) for history in chosen},
-        parameters=dict(visible(header, [h.internal_name for h in chosen], top).parameters),
+        status=run_status({history.internal_name: history for history in top.values()}),
+        steps=_steps(header, top, graphs),
+        parameters=dict(visible(before_first_step(header), top, top).parameters),
         run_config=header.run_config,
         scheduler=header.scheduler,
     )
 
 
-def _with_branches(history: StepHistory, graphs: Mapping[str, Mapping[str, StepHistory]]) -> StepLog:
+def counted(header: RunHeader, graph_name: str, graphs: Graphs) -> dict[str, StepHistory]:
+    """The steps of one graph that count, by name, in order."""
+    histories = graphs.get(graph_name, {})
+    path = recorded_path(graph_of(header, graph_name), histories)
+    if path is None:
+        return {history.latest.opened.step.name: history for history in ordered(histories.values())}
+    return {name: histories[name] for name in path if name in histories}
+
+
+def _steps(header: RunHeader, histories: Mapping[str, StepHistory], graphs: Graphs) -> dict[str, StepLog]:
+    return {h.internal_name: _with_branches(header, h, graphs) for h in histories.values()}
+
+
+def _with_branches(header: RunHeader, history: StepHistory, graphs: Graphs) -> StepLog:
     log = step_log(history)
-    prefix = history.internal_name + "."
-    depth = history.internal_name.count(".") + 1
-    for name in sorted(g for g in graphs if g.startswith(prefix) and g.count(".") == depth):
-        steps = ordered(graphs[name].values())
+    if log.mock:
+        return log  # it stands for all that is in it
+    for branch in history.latest.opened.branches:
+        name = f"{history.internal_name}.{branch}"
+        steps = counted(header, name, graphs)
         log.branches[name] = BranchLog(
-            internal_name=name,
-            status=run_status(graphs[name]),
-            steps={step.internal_name: _with_branches(step, graphs) for step in steps},
+            internal_name=name, status=run_status(steps), steps=_steps(header, steps, graphs)
         )
     return log

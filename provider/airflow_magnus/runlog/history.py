@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class Visible:
 
 
 Edges = Callable[[str], tuple[str, str]]
-"""Internal name of a step → the internal names taken after its success and after its failure; "" for none."""
+"""Name of a step → the names of the steps taken after its success and after its failure; "" for none."""
 
 
 def walked_path(
@@ -113,32 +113,66 @@ class _Reach:
         return self._known[name]
 
 
-def visible(header: RunHeader, path: Sequence[str], histories: Mapping[str, StepHistory]) -> Visible:
-    """What the run began with and the steps on ``path`` left: only attempts that count and succeeded."""
-    parameters = dict(header.parameters)
-    entries = {entry.name: entry for entry in header.entries}
+def before_first_step(header: RunHeader) -> Visible:
+    """What the run began with."""
+    return Visible(header.parameters, {})
+
+
+def visible(before: Visible, path: Iterable[str], histories: Mapping[str, StepHistory]) -> Visible:
+    """What was there before, and what the steps on ``path`` left: only attempts that count.
+
+    :param histories: by name.
+    """
+    left = left_by(path, histories)
+    return Visible({**before.parameters, **left.parameters}, {**before.entries, **left.entries})
+
+
+def left_by(path: Iterable[str], histories: Mapping[str, StepHistory]) -> Visible:
+    """What the steps on ``path`` left; the later step wins."""
+    parameters: dict[str, Any] = {}
+    entries: dict[str, CatalogEntry] = {}
     for name in path:
         history = histories.get(name)
         closed = history.latest.closed if history else None
-        if closed is None or closed.status != "SUCCESS":
-            continue
-        parameters.update(closed.parameters)
-        entries.update({entry.name: entry for entry in closed.puts()})
+        if closed is not None and closed.is_visible:
+            parameters.update(closed.parameters)
+            entries.update({entry.name: entry for entry in closed.puts()})
     return Visible(parameters, entries)
 
 
-def histories_of(opened: Iterable[AttemptOpened], closed: Iterable[AttemptClosed]) -> dict[str, StepHistory]:
-    """Sort the parts of one graph by step and attempt; a close without its open stands for itself."""
-    histories: dict[str, StepHistory] = {}
+def merged(branches: Iterable[tuple[str, Visible]]) -> tuple[Visible, list[str]]:
+    """What branches have left, together, in their order, the last one winning; with warnings of files that clash."""
+    parameters: dict[str, Any] = {}
+    entries: dict[str, CatalogEntry] = {}
+    owners: dict[str, str] = {}
+    warnings = []
+    for branch, left in branches:
+        parameters.update(left.parameters)
+        for name, entry in left.entries.items():
+            if name in entries and entries[name].data_hash != entry.data_hash:
+                warnings.append(
+                    f"{name!r} was put by branch {owners[name]!r} and by {branch!r}: later steps get the latter's"
+                )
+            entries[name], owners[name] = entry, branch
+    return Visible(parameters, entries), warnings
+
+
+Graphs = Mapping[str, Mapping[str, StepHistory]]
+"""Graph name ("" the pipeline's own) → name of a step → its history."""
+
+
+def histories_of(
+    opened: Iterable[AttemptOpened], closed: Iterable[AttemptClosed]
+) -> dict[str, dict[str, StepHistory]]:
+    """Sort parts by graph, step and attempt; a close without its open stands for itself."""
+    graphs: dict[str, dict[str, StepHistory]] = {}
     ends = {(part.step.internal_name, part.number): part for part in closed}
-    for part in opened:
-        key = (part.step.internal_name, part.number)
-        history = histories.setdefault(part.step.internal_name, StepHistory(part.step.internal_name))
-        history.attempts[part.number] = Attempt(part, ends.pop(key, None))
-    for (name, number), end in ends.items():
-        history = histories.setdefault(name, StepHistory(name))
-        start = AttemptOpened(
-            step=end.step, number=number, attempt_id=end.attempt_id, start_time=end.start_time
-        )
-        history.attempts[number] = Attempt(start, end)
-    return histories
+    starts = {(part.step.internal_name, part.number): part for part in opened}
+    for key in {**starts, **ends}:
+        end = ends.get(key)
+        start = starts.get(key) or end
+        assert start is not None
+        steps = graphs.setdefault(start.step.graph_name, {})
+        history = steps.setdefault(start.step.name, StepHistory(start.step.internal_name))
+        history.attempts[start.number] = Attempt(start, end)
+    return graphs

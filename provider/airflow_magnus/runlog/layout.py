@@ -76,3 +76,8 @@ def parse_part(key: str) -> tuple[str, int, PartKind] | None:
         return None
     kind: PartKind = match["kind"]  # type: ignore[assignment]
     return f"{match['graph']}/{match['step']}", int(match["number"]), kind
+
+
+def graph_segment(key: str) -> str:
+    """The segment of a part's key that stands for its graph."""
+    return key.rsplit("/", 3)[-3]

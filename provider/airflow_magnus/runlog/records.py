@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
 Stage = Literal["get", "put"]
+COMPOSITE_TYPES = frozenset({"parallel", "map", "dag", "conditional", "loop"})
 
 
 def timestamp() -> str:
@@ -80,9 +81,9 @@ class RunHeader(Record):
     :param parameters: initial values.
     :param scheduler: who runs it: Airflow's ids (``dag_id``, ``run_id``, ``run_after``, ``first_start``) or {} .
     :param definition: the ``dag`` section.
-    :param reused: of a re-run: internal names of the steps that are not run again.
-    :param entries: of a re-run: the files of those steps, as they lie in this run's own folder.
-    :param taken_from: of a re-run: key of each such file → key in the earlier run's folder.
+    :param sub_definitions: internal name of a dag step → the ``dag`` section of its file.
+    :param reused: of a re-run: internal names of the steps, and of whole branches, that are not run again.
+    :param shadowed: of a re-run: reused step → names of its files that a later reused step has put again.
     :param conditional_writes: service name to whether its store honours create-only writes.
     """
 
@@ -98,9 +99,9 @@ class RunHeader(Record):
     run_config: dict[str, Any] = Field(default_factory=dict)
     scheduler: dict[str, Any] = Field(default_factory=dict)
     definition: dict[str, Any] = Field(default_factory=dict)
+    sub_definitions: dict[str, dict[str, Any]] = Field(default_factory=dict)
     reused: list[str] = Field(default_factory=list)
-    entries: list[CatalogEntry] = Field(default_factory=list)
-    taken_from: dict[str, str] = Field(default_factory=dict)
+    shadowed: dict[str, list[str]] = Field(default_factory=dict)
     conditional_writes: dict[str, bool] = Field(default_factory=dict)
 
 
@@ -116,11 +117,18 @@ class StepIdentity(Record):
     step_type: str
     position: int = 0
 
+    @property
+    def is_composite(self) -> bool:
+        """Whether the step is made of branches."""
+        return self.step_type in COMPOSITE_TYPES
+
 
 class AttemptOpened(Record):
     """The claim of one attempt.
 
     :param attempt_id: names the attempt for ever; the owner's id, the same when a deferred task resumes.
+    :param branches: of a composite step: the names of its branches, in order.
+    :param items: of a map: the item of each branch.
     """
 
     step: StepIdentity
@@ -128,20 +136,27 @@ class AttemptOpened(Record):
     attempt_id: str
     start_time: str = Field(default_factory=timestamp)
     scheduler: dict[str, Any] = Field(default_factory=dict)
+    branches: list[str] = Field(default_factory=list)
+    items: list[Any] = Field(default_factory=list)
+
+    def ended(self, **outcome: Any) -> AttemptClosed:
+        """This attempt with its outcome: fields of :class:`AttemptClosed`. That of a composite step is no attempt."""
+        own = {name: getattr(self, name) for name in AttemptOpened.model_fields}
+        return AttemptClosed(**{**own, "is_attempt": not self.step.is_composite, **outcome})
 
 
-class AttemptClosed(Record):
+class AttemptClosed(AttemptOpened):
     """The outcome of one attempt; what it put and set becomes visible with this record.
+
+    That of a composite step holds what its branches have left, merged.
 
     :param message: why it failed, or what the step should know.
     :param parameters: what the attempt set, and nothing else.
     :param step_message: what the run log says of the step itself (warnings).
+    :param mock: the step was not run: what an earlier run's attempt made is used.
+    :param fingerprint: sha256 hex over command, code, parameters and inputs; "" where the code is not known for sure.
     """
 
-    step: StepIdentity
-    number: int
-    attempt_id: str
-    start_time: str
     end_time: str = Field(default_factory=timestamp)
     status: Literal["SUCCESS", "FAIL"]
     message: Message = ""
@@ -152,11 +167,16 @@ class AttemptClosed(Record):
     metrics: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=dict)
     data_catalog: list[CatalogEntry] = Field(default_factory=list)
-    scheduler: dict[str, Any] = Field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether later steps see what it left: it succeeded, or its successful steps did."""
+        return self.status == "SUCCESS" or self.step.is_composite
 
     def puts(self) -> list[CatalogEntry]:
-        """The entries that this attempt put, as later steps see them: none unless it succeeded."""
-        return [e for e in self.data_catalog if e.stage == "put"] if self.status == "SUCCESS" else []
+        """The entries that this attempt put, as later steps see them."""
+        return [e for e in self.data_catalog if e.stage == "put"] if self.is_visible else []
 
 
 class AttemptLog(Record):
@@ -172,7 +192,10 @@ class AttemptLog(Record):
 
 
 class StepLog(Record):
-    """One step in the document."""
+    """One step in the document.
+
+    :param parameters: what the step set.
+    """
 
     name: str
     internal_name: str
@@ -185,6 +208,8 @@ class StepLog(Record):
     user_defined_metrics: dict[str, Any] = Field(default_factory=dict)
     branches: dict[str, BranchLog] = Field(default_factory=dict)
     data_catalog: list[CatalogEntry] = Field(default_factory=list)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    fingerprint: str = ""
 
 
 class BranchLog(Record):

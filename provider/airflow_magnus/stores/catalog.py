@@ -20,14 +20,13 @@ from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.globs import matches
 from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
 from airflow_magnus.stores.objects import probe
+from airflow_magnus.stores.parallel import THREADS, in_parallel
 from airflow_magnus.stores.transfers import (
     SINGLE_REQUEST,
-    THREADS,
     Sent,
     copy,
     digest_of,
     download,
-    in_parallel,
     upload,
 )
 
@@ -329,9 +328,13 @@ class DoNothingCatalog:
         return list(entries)
 
 
-def kept_at(entry: CatalogEntry, run_id: str) -> CatalogEntry:
-    """The entry as a run that takes it over has it: at the plain key of its own folder."""
-    return entry.model_copy(update={"catalog_relative_path": f"{run_id}/{entry.name}"})
+def kept_at(entry: CatalogEntry, run_id: str, attempt_id: str = "") -> CatalogEntry:
+    """The entry as a run that takes it over has it.
+
+    :param attempt_id: keep it with the files of this attempt; "": at the plain key of the run's folder.
+    """
+    folder = f"{run_id}/{VERSIONS}/{attempt_id}" if attempt_id else run_id
+    return entry.model_copy(update={"catalog_relative_path": f"{folder}/{entry.name}"})
 
 
 def _same_as(entry: CatalogEntry | None) -> Callable[[str], str | None]:

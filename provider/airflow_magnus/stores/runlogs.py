@@ -1,46 +1,20 @@
-"""The run log of runs: claims, attempts and documents over a part store."""
+"""The run log of runs: claims and documents over a part store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from airflow_magnus.errors import AttemptLostError, RunIdTakenError, RunNotFoundError, StoreError
+from airflow_magnus.errors import RunIdTakenError, RunNotFoundError, StoreError
 from airflow_magnus.runlog import layout
-from airflow_magnus.runlog.definition import recorded_path
 from airflow_magnus.runlog.document import run_log
-from airflow_magnus.runlog.history import StepHistory, histories_of
-from airflow_magnus.runlog.records import (
-    AttemptClosed,
-    AttemptOpened,
-    RunHeader,
-    RunLog,
-    StepIdentity,
-)
+from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.stores.attempts import AttemptStore
 from airflow_magnus.stores.owners import goes_on, is_same_run
-from airflow_magnus.stores.parts import PartStore
 
 _MOST_RUNS_OF_ONE_NAME = 10_000
-KILLED = (
-    "no end was recorded: the process was killed or lost its machine; "
-    "what it made is not part of the run, the next attempt makes it again"
-)
 
-
-@dataclass(frozen=True)
-class OpenAttempt:
-    """An attempt that goes on, and what it carried over from before it was deferred."""
-
-    opened: AttemptOpened
-    carried: AttemptClosed | None = None
-
-
-class RunLogStore:
+class RunLogStore(AttemptStore):
     """Reads and writes run logs. A write costs the same however many steps the run has."""
-
-    def __init__(self, parts: PartStore) -> None:
-        self._parts = parts
 
     @property
     def location(self) -> str:
@@ -163,127 +137,14 @@ class RunLogStore:
         documents = self._parts.read(layout.document_key(header.run_id) for header in headers)
         return [_summary(header, documents.get(layout.document_key(header.run_id))) for header in headers]
 
-    # attempts
-
-    def open_attempt(
-        self, run_id: str, step: StepIdentity, attempt_id: str, scheduler: Mapping[str, Any]
-    ) -> OpenAttempt:
-        """Claim the step's next attempt number, or find the one that this owner opened before it was deferred.
-
-        Attempts left open are closed first. Cost: 1 LIST, 1 write; more after a kill or a deferral.
-        """
-        keys = self._parts.list_keys(layout.step_prefix(run_id, step.graph_name, step.name))
-        kinds = _kinds_by_number(keys)
-        for number in sorted(kinds):
-            if "close" not in kinds[number]:
-                found = self._own_or_close(run_id, step, number, attempt_id, "carry" in kinds[number])
-                if found is not None:
-                    return found
-        number = max(kinds, default=-1) + 1
-        while True:
-            opened = AttemptOpened(step=step, number=number, attempt_id=attempt_id, scheduler=dict(scheduler))
-            if self._parts.create(self._key(run_id, opened, "open"), opened.model_dump_json()):
-                return OpenAttempt(opened)
-            number += 1
-
-    def _own_or_close(
-        self, run_id: str, step: StepIdentity, number: int, attempt_id: str, has_carry: bool
-    ) -> OpenAttempt | None:
-        key = layout.part_key(run_id, step.graph_name, step.name, number, "open")
-        text = self._parts.read([key]).get(key)
-        if text is None:
-            return None
-        opened = AttemptOpened.model_validate_json(text)
-        if opened.attempt_id != attempt_id:
-            self.close_left_open(run_id, opened)
-            return None
-        carried = None
-        if has_carry:
-            carry_key = self._key(run_id, opened, "carry")
-            carried = AttemptClosed.model_validate_json(self._parts.read([carry_key])[carry_key])
-        return OpenAttempt(opened, carried)
-
-    def close_left_open(self, run_id: str, opened: AttemptOpened, message: str = KILLED) -> None:
-        """Record as failed an attempt whose process is gone; does nothing when it closed itself meanwhile."""
-        closed = AttemptClosed(
-            step=opened.step,
-            number=opened.number,
-            attempt_id=opened.attempt_id,
-            start_time=opened.start_time,
-            status="FAIL",
-            message=message,
-            scheduler=opened.scheduler,
-        )
-        self._parts.create(self._key(run_id, opened, "close"), closed.model_dump_json())
-
-    def close(self, run_id: str, closed: AttemptClosed) -> None:
-        """Record the outcome of an attempt; this makes what it put and set visible. Cost: 1 request.
-
-        :raises AttemptLostError: when a later attempt has closed this one, as it took it for dead.
-        """
-        if not self._parts.create(self._key(run_id, closed, "close"), closed.model_dump_json()):
-            raise AttemptLostError(
-                f"attempt {closed.number} of step {closed.step.internal_name!r} of run {run_id} was taken for dead "
-                "and another one has begun: nothing of this attempt is recorded, and nothing of it is needed"
-            )
-
-    def carry(self, run_id: str, so_far: AttemptClosed) -> None:
-        """Keep what an attempt made before it was deferred; read again when it resumes. Cost: 1 request."""
-        self._parts.put(self._key(run_id, so_far, "carry"), so_far.model_dump_json())
-
-    def record(
-        self, run_id: str, step: StepIdentity, attempt_id: str, scheduler: Mapping[str, Any], **outcome: Any
-    ) -> None:
-        """Open and close an attempt in one go, for nodes that run nothing. ``outcome``: fields of AttemptClosed."""
-        opened = self.open_attempt(run_id, step, attempt_id, scheduler).opened
-        self.close(
-            run_id,
-            AttemptClosed(
-                step=step,
-                number=opened.number,
-                attempt_id=attempt_id,
-                start_time=opened.start_time,
-                scheduler=dict(scheduler),
-                **outcome,
-            ),
-        )
-
-    # reading
-
-    def graph(
-        self, run_id: str, graph_name: str, steps: Iterable[str] | None = None
-    ) -> dict[str, StepHistory]:
-        """What is recorded of one graph's steps, by internal name. Cost: 1 LIST and 1 read a part, many at once.
-
-        :param steps: names of the steps to read; None: all. Of each only the latest attempt is read then.
-        """
-        keys = self._parts.list_keys(layout.graph_prefix(run_id, graph_name))
-        if steps is not None:
-            keys = _latest_of(keys, {layout.segment(name) for name in steps})
-        return self._histories(keys)
-
-    def graphs(self, run_id: str) -> dict[str, dict[str, StepHistory]]:
-        """Everything recorded of a run: graph name → internal name → history."""
-        histories = self._histories(self._parts.list_keys(layout.steps_prefix(run_id)))
-        graphs: dict[str, dict[str, StepHistory]] = {}
-        for name, history in histories.items():
-            graphs.setdefault(history.latest.opened.step.graph_name, {})[name] = history
-        return graphs
-
-    def _histories(self, keys: Iterable[str]) -> dict[str, StepHistory]:
-        texts = self._parts.read([key for key in keys if key.endswith((".open.json", ".close.json"))])
-        opened = [AttemptOpened.model_validate_json(t) for k, t in texts.items() if k.endswith(".open.json")]
-        closed = [AttemptClosed.model_validate_json(t) for k, t in texts.items() if k.endswith(".close.json")]
-        return histories_of(opened, closed)
+    # documents
 
     def assemble(self, run_id: str) -> RunLog:
         """The document of a run from its parts, whether or not it has ended.
 
         :raises RunNotFoundError: when no run has this id.
         """
-        header = self.header(run_id)
-        graphs = self.graphs(run_id)
-        return run_log(header, graphs, recorded_path(header, graphs.get("", {})))
+        return run_log(self.header(run_id), self.graphs(run_id))
 
     def write_document(self, run_id: str) -> RunLog:
         """Write the document of a run anew from its parts."""
@@ -308,37 +169,9 @@ class RunLogStore:
         text = self._parts.read([key]).get(key)
         return RunLog.model_validate_json(text) if text is not None else self.assemble(run_id)
 
-    def _key(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> str:
-        return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)
-
 
 def _summary(header: RunHeader, document: str | None) -> RunLog:
     log = RunLog.model_validate_json(document) if document else run_log(header, {})
     if log.status == "PROCESSING" and not goes_on(header):
         log.status = "FAIL"  # its process is gone
     return log.model_copy(update={"steps": {}, "pipeline": header.pipeline})
-
-
-def _kinds_by_number(keys: Iterable[str]) -> dict[int, set[str]]:
-    kinds: dict[int, set[str]] = {}
-    for key in keys:
-        part = layout.parse_part(key)
-        if part is not None:
-            kinds.setdefault(part[1], set()).add(part[2])
-    return kinds
-
-
-def _latest_of(keys: Iterable[str], step_segments: set[str]) -> list[str]:
-    """Of each chosen step the keys of its latest attempt; the claim itself only where there is no outcome."""
-    latest: dict[str, tuple[int, dict[str, str]]] = {}
-    for key in keys:
-        part = layout.parse_part(key)
-        if part is None or part[0].rsplit("/", 1)[1] not in step_segments:
-            continue
-        step, number, kind = part
-        if step not in latest or number > latest[step][0]:
-            latest[step] = (number, {})
-        if number == latest[step][0]:
-            latest[step][1][kind] = key
-    chosen = (kinds.get("close") or kinds.get("open") for _, kinds in latest.values())
-    return [key for key in chosen if key is not None]

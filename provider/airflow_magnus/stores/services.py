@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
+from airflow_magnus.stores.parallel import THREADS
 from airflow_magnus.stores.parts import DatabaseParts, ObjectParts
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.secrets import SecretsStore
-from airflow_magnus.stores.transfers import THREADS
 
 if TYPE_CHECKING:
     import boto3

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import printable
@@ -21,11 +20,6 @@ SINGLE_REQUEST = 16 * 1024 * 1024
 LARGEST_COPY = 5 * 1024**3
 """Largest object, in bytes, that S3 copies by itself."""
 CHUNK = 1024 * 1024
-THREADS = 8
-"""Transfers at a time."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -42,22 +36,6 @@ class Sent:
     digest: str
     size: int
     is_new: bool = True
-
-
-def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> list[R]:
-    """``work`` on every item, several at a time, results in the order of the items; the first error stops it."""
-    todo = list(items)
-    if len(todo) < 2:
-        return [work(item) for item in todo]
-    with ThreadPoolExecutor(min(threads, len(todo)), thread_name_prefix="magnus-transfer") as pool:
-        futures = [pool.submit(work, item) for item in todo]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            # Also when this thread is interrupted: what has not begun does not begin.
-            for future in futures:
-                future.cancel()
-        return [future.result() for future in futures if not future.cancelled()]
 
 
 def upload(

@@ -1,0 +1,109 @@
+"""Base of the tasks that run nothing of the user's: they keep the run log and decide where the way goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_magnus.errors import TerminalError
+from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for_record
+from airflow_magnus.operators.identity import code_identities
+from airflow_magnus.operators.place import StepPlace
+from airflow_magnus.operators.run import RunSettings, header_of
+from airflow_magnus.runlog.history import StepHistory
+from airflow_magnus.runlog.records import AttemptClosed, CodeIdentity, RunHeader, StepIdentity
+from airflow_magnus.stores.attempts import AttemptStore
+
+STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
+"""State of a step's task → status of the step; with any other state the step did not run."""
+
+
+class RecordTask(BaseOperator):
+    """A task of the pipeline itself.
+
+    :param place: where the step stands that it belongs to.
+    """
+
+    def __init__(
+        self, *, place: StepPlace, services: ServiceSources, run: RunSettings, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.place = place
+        self.services = services
+        self.run_settings = run
+
+    def open(self, context: Any) -> tuple[OpenServices, RunHeader]:
+        """The services, and the run that this task belongs to."""
+        services = open_for_record(self.services)
+        try:
+            header = header_of(self.run_settings, services, context, is_lenient=True)
+        except TerminalError as error:
+            raise AirflowFailException(str(error)) from error  # trying again gives the same result
+        return services, header
+
+    def identities(self, context: Any) -> list[CodeIdentity]:
+        """Which code this was."""
+        return code_identities(self.services.folder or Path.cwd(), context)
+
+
+def statuses_of(
+    tasks: Mapping[str, str], states: Mapping[str, str], map_index: int | None = None
+) -> dict[str, str]:
+    """Statuses of steps by the states of their tasks: name → ``SUCCESS`` or ``FAIL``; of those that ran only.
+
+    :param tasks: name of a step → its task.
+    """
+    suffix = "" if map_index is None else f"_{map_index}"
+    found = {name: STATUS_OF.get(states.get(task_id + suffix, "")) for name, task_id in tasks.items()}
+    return {name: status for name, status in found.items() if status is not None}
+
+
+def reconcile(
+    run_log: AttemptStore,
+    run_id: str,
+    steps: Iterable[tuple[StepIdentity, StepHistory | None, str]],
+) -> bool:
+    """Bring the records of steps in line with what Airflow says: killed attempts, tasks marked by hand.
+
+    :param steps: of each step what is recorded and its status by Airflow.
+    :returns: whether anything was written.
+    """
+    changed = False
+    for identity, history, status in steps:
+        latest = history.latest if history else None
+        if latest is not None and latest.closed is None:
+            run_log.close_left_open(run_id, latest.opened)
+            changed = True
+        if (history.status if history and latest and latest.closed else "") == status:
+            continue
+        if latest is not None and latest.closed is None and status == "FAIL":
+            continue
+        run_log.append(run_id, _marked(identity, history, status))
+        changed = True
+    return changed
+
+
+def _marked(identity: StepIdentity, history: StepHistory | None, status: str) -> AttemptClosed:
+    """The record of a step whose task was given another state; a composite one keeps what its branches have left."""
+    state = next(state for state, name in STATUS_OF.items() if name == status)
+    message = f"Airflow's task has the state {state!r}, set from outside"
+    outcome: dict[str, Any] = {"status": status, "message": message, "is_attempt": False}
+    if history is None:
+        return AttemptClosed(
+            step=identity, number=0, attempt_id=f"marked-{uuid4().hex}", start_time="", **outcome
+        ).model_copy(update={"scheduler": {"state": state}})
+    latest = history.latest
+    kept = latest.closed if latest.closed is not None and identity.is_composite else None
+    if kept is not None:
+        outcome |= {"parameters": kept.parameters, "data_catalog": kept.data_catalog}
+    return latest.opened.model_copy(
+        update={
+            "number": latest.opened.number + 1,
+            "attempt_id": f"marked-{uuid4().hex}",
+            "scheduler": {"state": state},
+        }
+    ).ended(**outcome)

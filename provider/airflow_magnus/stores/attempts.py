@@ -1,0 +1,194 @@
+"""The attempts of a run's steps over a part store: claimed, closed, read again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_magnus.errors import AttemptLostError
+from airflow_magnus.runlog import layout
+from airflow_magnus.runlog.history import StepHistory, histories_of
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, StepIdentity
+from airflow_magnus.stores.parallel import in_parallel
+from airflow_magnus.stores.parts import READERS, PartStore
+
+KILLED = (
+    "no end was recorded: the process was killed or lost its machine; "
+    "what it made is not part of the run, the next attempt makes it again"
+)
+
+
+_FEW_GRAPHS = 8
+"""Graphs that are listed one by one; of more the whole run is listed."""
+
+
+@dataclass(frozen=True)
+class OpenAttempt:
+    """An attempt that goes on, and what it carried over from before it was deferred.
+
+    :param is_first: no attempt before it has ended by itself.
+    """
+
+    opened: AttemptOpened
+    carried: AttemptClosed | None = None
+    is_first: bool = True
+
+
+class AttemptStore:
+    """Writes and reads the parts of attempts. A write costs the same however many steps the run has."""
+
+    def __init__(self, parts: PartStore) -> None:
+        self._parts = parts
+
+    def open_attempt(
+        self,
+        run_id: str,
+        step: StepIdentity,
+        attempt_id: str,
+        scheduler: Mapping[str, Any],
+        *,
+        branches: Sequence[str] = (),
+        items: Sequence[Any] = (),
+    ) -> OpenAttempt:
+        """Claim the step's next attempt number, or find the one that this owner opened before it was deferred.
+
+        Attempts left open are closed first. Cost: 1 LIST, 1 write; more after a kill or a deferral.
+        """
+        keys = self._parts.list_keys(layout.step_prefix(run_id, step.graph_name, step.name))
+        kinds = _kinds_by_number(keys)
+        is_first = all("close" not in kind for kind in kinds.values())
+        for number in sorted(kinds):
+            if "close" not in kinds[number]:
+                found = self._own_or_close(run_id, step, number, attempt_id, "carry" in kinds[number])
+                if found is not None:
+                    return found
+        number = max(kinds, default=-1) + 1
+        while True:
+            opened = AttemptOpened(
+                step=step,
+                number=number,
+                attempt_id=attempt_id,
+                scheduler=dict(scheduler),
+                branches=list(branches),
+                items=list(items),
+            )
+            if self._parts.create(self._key(run_id, opened, "open"), opened.model_dump_json()):
+                return OpenAttempt(opened, is_first=is_first)
+            number += 1
+
+    def _own_or_close(
+        self, run_id: str, step: StepIdentity, number: int, attempt_id: str, has_carry: bool
+    ) -> OpenAttempt | None:
+        key = layout.part_key(run_id, step.graph_name, step.name, number, "open")
+        text = self._parts.read([key]).get(key)
+        if text is None:
+            return None
+        opened = AttemptOpened.model_validate_json(text)
+        if opened.attempt_id != attempt_id:
+            self.close_left_open(run_id, opened)
+            return None
+        carried = None
+        if has_carry:
+            carry_key = self._key(run_id, opened, "carry")
+            carried = AttemptClosed.model_validate_json(self._parts.read([carry_key])[carry_key])
+        return OpenAttempt(opened, carried)
+
+    def close_left_open(self, run_id: str, opened: AttemptOpened, message: str = KILLED) -> None:
+        """Record as failed an attempt whose process is gone; does nothing when it closed itself meanwhile."""
+        closed = opened.ended(status="FAIL", message=message)
+        self._parts.create(self._key(run_id, opened, "close"), closed.model_dump_json())
+
+    def close(self, run_id: str, closed: AttemptClosed) -> None:
+        """Record the outcome of an attempt; this makes what it put and set visible. Cost: 1 request.
+
+        :raises AttemptLostError: when a later attempt has closed this one, as it took it for dead.
+        """
+        if not self._parts.create(self._key(run_id, closed, "close"), closed.model_dump_json()):
+            raise AttemptLostError(
+                f"attempt {closed.number} of step {closed.step.internal_name!r} of run {run_id} was taken for dead "
+                "and another one has begun: nothing of this attempt is recorded, and nothing of it is needed"
+            )
+
+    def carry(self, run_id: str, so_far: AttemptClosed) -> None:
+        """Keep what an attempt made before it was deferred; read again when it resumes. Cost: 1 request."""
+        self._parts.put(self._key(run_id, so_far, "carry"), so_far.model_dump_json())
+
+    def record(
+        self, run_id: str, step: StepIdentity, attempt_id: str, scheduler: Mapping[str, Any], **outcome: Any
+    ) -> None:
+        """Open and close an attempt in one go, for nodes that run nothing. ``outcome``: fields of AttemptClosed."""
+        opened = self.open_attempt(run_id, step, attempt_id, scheduler).opened
+        self.close(run_id, opened.ended(**outcome))
+
+    def append(self, run_id: str, closed: AttemptClosed) -> None:
+        """Record an outcome under the next number that is free, from its own on. Cost: 1 request."""
+        while not self._parts.create(self._key(run_id, closed, "close"), closed.model_dump_json()):
+            closed = closed.model_copy(update={"number": closed.number + 1})
+
+    def append_all(self, run_id: str, closed: Iterable[AttemptClosed]) -> None:
+        """Record many outcomes. Cost: 1 request each, many at a time."""
+        in_parallel(lambda one: self.append(run_id, one), closed, READERS)
+
+    def graph(
+        self, run_id: str, graph_name: str, steps: Iterable[str] | None = None
+    ) -> dict[str, StepHistory]:
+        """What is recorded of one graph's steps, by name. Cost: 1 LIST and 1 read a part, many at once.
+
+        :param steps: names of the steps to read; None: all. Of each only the latest attempt is read then.
+        """
+        keys = self._parts.list_keys(layout.graph_prefix(run_id, graph_name))
+        if steps is not None:
+            keys = _latest_of(keys, {layout.segment(name) for name in steps})
+        return self._graphs(keys).get(graph_name, {})
+
+    def graphs(
+        self, run_id: str, names: Collection[str] | None = None
+    ) -> dict[str, dict[str, StepHistory]]:
+        """What is recorded of a run: graph name → name of a step → history. Cost: as of :meth:`graph`, 1 LIST for all.
+
+        :param names: of the graphs to read; None: all. Of each step only the latest attempt is read then.
+        """
+        if names is None:
+            return self._graphs(self._parts.list_keys(layout.steps_prefix(run_id)))
+        if len(names) <= _FEW_GRAPHS:
+            keys = [k for name in names for k in self._parts.list_keys(layout.graph_prefix(run_id, name))]
+        else:
+            wanted = {layout.segment(name) for name in names}
+            found = self._parts.list_keys(layout.steps_prefix(run_id))
+            keys = [key for key in found if layout.graph_segment(key) in wanted]
+        return self._graphs(_latest_of(keys))
+
+    def _graphs(self, keys: Iterable[str]) -> dict[str, dict[str, StepHistory]]:
+        texts = self._parts.read([key for key in keys if key.endswith((".open.json", ".close.json"))])
+        opened = [AttemptOpened.model_validate_json(t) for k, t in texts.items() if k.endswith(".open.json")]
+        closed = [AttemptClosed.model_validate_json(t) for k, t in texts.items() if k.endswith(".close.json")]
+        return histories_of(opened, closed)
+
+    def _key(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> str:
+        return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)
+
+
+def _kinds_by_number(keys: Iterable[str]) -> dict[int, set[str]]:
+    kinds: dict[int, set[str]] = {}
+    for key in keys:
+        part = layout.parse_part(key)
+        if part is not None:
+            kinds.setdefault(part[1], set()).add(part[2])
+    return kinds
+
+
+def _latest_of(keys: Iterable[str], step_segments: set[str] | None = None) -> list[str]:
+    """Of each chosen step the keys of its latest attempt; the claim itself only where there is no outcome."""
+    latest: dict[str, tuple[int, dict[str, str]]] = {}
+    for key in keys:
+        part = layout.parse_part(key)
+        if part is None or (step_segments is not None and part[0].rsplit("/", 1)[1] not in step_segments):
+            continue
+        step, number, kind = part
+        if step not in latest or number > latest[step][0]:
+            latest[step] = (number, {})
+        if number == latest[step][0]:
+            latest[step][1][kind] = key
+    chosen = (kinds.get("close") or kinds.get("open") for _, kinds in latest.values())
+    return [key for key in chosen if key is not None]
