@@ -10,6 +10,7 @@ from typing import Any, Literal
 from airflow_magnus.runlog.difference_records import RunDifference, StepDifference
 from airflow_magnus.runlog.pairs import MISSING, Pair, Pairs, differences, flat, merged
 from airflow_magnus.runlog.records import BranchLog, CodeIdentity, RunHeader, RunLog, Stage, StepLog
+from airflow_magnus.runlog.sides import Sides, StepPair, parameters_of, records_parameters, side_of
 
 _GRAPHS = ("branches", "branch", "default")
 
@@ -22,7 +23,7 @@ def compare(
     :param headers: of A and of B where there are any: documents alone say neither which parameters a run began with
         nor how its steps were defined.
     """
-    sides = _side(a, headers[0]), _side(b, headers[1])
+    sides = Sides(side_of(a, headers[0]), side_of(b, headers[1]))
     walk = _Walk(a, b)
     steps = tuple(walk.steps(a.steps, b.steps, sides))
     initial: Pairs | None = None
@@ -54,74 +55,6 @@ def _services(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pairs]:
     return found
 
 
-# the two sides of a graph while its steps are walked
-
-
-@dataclass
-class _Side:
-    """One run at one place of one graph.
-
-    :param definition: the graph's ``dag`` section; None when it is not known.
-    :param seen: parameters that the next step sees, as far as they are known.
-    :param set: those that steps of this graph set.
-    :param is_known: whether ``seen`` holds all of them.
-    :param is_hashed: whether the run's dag hash covers the graph; it does not cover the file of a dag step.
-    """
-
-    definition: Mapping[str, Any] | None
-    seen: dict[str, Any] = field(default_factory=dict)
-    set: dict[str, Any] = field(default_factory=dict)
-    is_known: bool = True
-    is_hashed: bool = True
-
-    def definition_of(self, step: StepLog) -> Mapping[str, Any] | None:
-        found = (self.definition or {}).get("steps", {}).get(step.name)
-        return found if isinstance(found, Mapping) else None
-
-    def branch(self, step: StepLog, branch_name: str) -> _Side:
-        """This side as the first step of a branch sees it."""
-        of_step = self.definition_of(step) or {}
-        name = branch_name.removeprefix(f"{step.internal_name}.")
-        named = of_step.get("branches")
-        found = (
-            named.get(name, of_step.get("default")) if isinstance(named, Mapping) else of_step.get("branch")
-        )
-        return _Side(
-            definition=found if isinstance(found, Mapping) else None,
-            seen=dict(self.seen),
-            is_known=self.is_known,
-            is_hashed=self.is_hashed and step.step_type != "dag",
-        )
-
-    def after(self, step: StepLog) -> None:
-        if step.status == "SUCCESS" or step.branches:
-            self.add(_parameters(step))
-            self.is_known = self.is_known and (step.mock or bool(step.branches) or _records_parameters(step))
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        self.seen.update(values)
-        self.set.update(values)
-
-
-def _side(log: RunLog, header: RunHeader | None) -> _Side:
-    if header is not None:
-        return _Side(header.definition or None, dict(header.parameters))
-    steps = list(_all_steps(log.steps))
-    names = {name for step in steps for name in _parameters(step)}
-    if not all(_records_parameters(step) for step in steps):
-        return _Side(None, is_known=False)
-    # What no step set was there from the beginning; what one set may have had another value before.
-    began = {name: value for name, value in log.parameters.items() if name not in names}
-    return _Side(None, began, is_known=not names)
-
-
-def _all_steps(steps: Mapping[str, StepLog]) -> Iterator[StepLog]:
-    for step in steps.values():
-        yield step
-        for branch in step.branches.values():
-            yield from _all_steps(branch.steps)
-
-
 @dataclass
 class _Walk:
     """Goes through the steps of two runs.
@@ -134,42 +67,31 @@ class _Walk:
     taken_over: set[str] = field(default_factory=set)
 
     def steps(
-        self, a: Mapping[str, StepLog], b: Mapping[str, StepLog], sides: tuple[_Side, _Side], depth: int = 0
+        self, a: Mapping[str, StepLog], b: Mapping[str, StepLog], sides: Sides, depth: int = 0
     ) -> Iterator[StepDifference]:
         for name in merged(a, b):
             pair = a.get(name), b.get(name)
             yield self._step(pair, sides, depth)
             if not any(step is not None and step.mock for step in pair):
                 yield from self._branches(pair, sides, depth)
-            for step, side in zip(pair, sides, strict=True):
-                if step is not None:
-                    side.after(step)
+            sides.after(pair)
 
-    def _branches(
-        self, pair: tuple[StepLog | None, StepLog | None], sides: tuple[_Side, _Side], depth: int
-    ) -> Iterator[StepDifference]:
+    def _branches(self, pair: StepPair, sides: Sides, depth: int) -> Iterator[StepDifference]:
         a, b = ({} if step is None else step.branches for step in pair)
+        walked = []
         for name in merged(a, b):
-            inner = [
-                side.branch(step, name) if step is not None else _Side(None)
-                for step, side in zip(pair, sides, strict=True)
-            ]
-            yield from self.steps(
-                _steps_of(a.get(name)), _steps_of(b.get(name)), (inner[0], inner[1]), depth + 1
-            )
-            for side, within in zip(sides, inner, strict=True):
-                side.add(within.set)
-                side.is_known = side.is_known and within.is_known
+            inner = sides.branch(pair, name)
+            yield from self.steps(_steps_of(a.get(name)), _steps_of(b.get(name)), inner, depth + 1)
+            walked.append(inner)
+        for inner in walked:  # no branch sees what a sibling set
+            sides.merge(inner)
 
-    def _step(
-        self, pair: tuple[StepLog | None, StepLog | None], sides: tuple[_Side, _Side], depth: int
-    ) -> StepDifference:
+    def _step(self, pair: StepPair, sides: Sides, depth: int) -> StepDifference:
         a, b = pair
         if a is None or b is None:
             return _lonely(a, b, depth)
-        definitions = [side.definition_of(step) for side, step in zip(sides, (a, b), strict=True)]
+        definitions = [side.definition_of(step) for side, step in zip(sides.both, (a, b), strict=True)]
         is_defined = None not in definitions
-        is_whole = sides[0].is_known and sides[1].is_known
         shared: dict[str, Any] = {
             "internal_name": a.internal_name,
             "step_type": a.step_type,
@@ -182,28 +104,26 @@ class _Walk:
             "seconds": Pair(_seconds(a), _seconds(b)),
             "failure": Pair(_failure(a), _failure(b)),
             "fingerprint": Pair(_fingerprint(a), _fingerprint(b)),
-            "is_definition_known": is_defined or (self.has_one_hash and sides[0].is_hashed),
-            "is_beginning_known": is_whole,
+            "is_definition_known": is_defined or (self.has_one_hash and sides.is_hashed),
+            "is_beginning_known": sides.is_known,
         }
         if a.mock or b.mock:
-            self.taken_over |= set(_parameters(a)) | set(_parameters(b))
-            are_recorded = _records_parameters(a) and _records_parameters(b)
+            self.taken_over |= set(parameters_of(a)) | set(parameters_of(b))
+            are_recorded = records_parameters(a) and records_parameters(b)
             return StepDifference(
                 **shared,
-                parameters=differences(_parameters(a), _parameters(b)) if are_recorded else {},
+                parameters=differences(parameters_of(a), parameters_of(b)) if are_recorded else {},
                 taken_over=self._origin(a, b),
             )
-        began = differences(sides[0].seen, sides[1].seen)
         return StepDifference(
             **shared,
             message=Pair(a.message, b.message),
             code=differences(_code(a), _code(b)),
             inputs=differences(_digests(a, "get"), _digests(b, "get")),
             outputs=differences(_digests(a, "put"), _digests(b, "put")),
-            parameters=differences(_parameters(a), _parameters(b)),
+            parameters=differences(parameters_of(a), parameters_of(b)),
             metrics=differences(a.user_defined_metrics, b.user_defined_metrics),
-            # Where not all are known, a name that one side lacks may be there.
-            began_with={n: p for n, p in began.items() if is_whole or MISSING not in (p.a, p.b)},
+            began_with=sides.began_with(),
             code_certainty=_certainty([*a.code_identities, *b.code_identities]),
         )
 
@@ -250,14 +170,6 @@ def _definition(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> dic
 
 def _steps_of(branch: BranchLog | None) -> Mapping[str, StepLog]:
     return {} if branch is None else branch.steps
-
-
-def _records_parameters(step: StepLog) -> bool:
-    return "parameters" in step.model_fields_set or step.step_type in ("success", "fail")
-
-
-def _parameters(step: StepLog) -> Mapping[str, Any]:
-    return getattr(step, "parameters", None) or {}
 
 
 def _fingerprint(step: StepLog) -> str:

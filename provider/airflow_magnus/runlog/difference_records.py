@@ -127,7 +127,12 @@ class StepDifference:
             "unrecorded": "same definition (which code it called is not recorded)",
         }[self.code_certainty]
         if not self.is_definition_known:
-            code += " (the pipeline files differ, and how is not known here)"
+            is_recorded = self.code_certainty != "unrecorded"
+            code = (
+                f"{code} (but its definition may differ)"
+                if is_recorded
+                else "code and definition not recorded"
+            )
         inputs = "same inputs" if self.is_beginning_known else "same input files (parameters not recorded)"
         return [code, inputs]
 

@@ -34,13 +34,15 @@ Pairs = Mapping[str, Pair]
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
     """Name → the two values, of the names whose values differ, in the order of A."""
     pairs = ((name, Pair(a.get(name, MISSING), b.get(name, MISSING))) for name in merged(a, b))
-    return {name: pair for name, pair in pairs if not _same(pair.a, pair.b)}
+    return {name: pair for name, pair in pairs if not is_same(pair.a, pair.b)}
 
 
-def _same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     """Whether two values are the same JSON: 1 is neither true nor 1.0, NaN is NaN."""
     if a is MISSING or b is MISSING:
         return a is b
+    if type(a) is type(b) and isinstance(a, (str, int)):  # nearly all, and much faster
+        return bool(a == b)
     return json.dumps(a, sort_keys=True, default=repr) == json.dumps(b, sort_keys=True, default=repr)
 
 

@@ -168,7 +168,7 @@ def test_another_fingerprint_is_a_cause_when_no_other_is_found() -> None:
 def test_definition_is_not_called_the_same_when_dag_hashes_differ_and_headers_are_missing() -> None:
     a, b = run(step("a", put={"o": "1"})), run(step("a", put={"o": "2"}), dag_hash="other")
     [found] = compare(a, b).steps
-    assert "the pipeline files differ, and how is not known here" in found.reason
+    assert found.reason.startswith("same code (but its definition may differ), ")
     defined = header(definition={"steps": {"a": {"type": "task", "command": "x"}}})
     [found] = compare(a, b, (defined, defined)).steps
     assert found.reason == "same code, same inputs, other output (o)"
@@ -425,3 +425,21 @@ def test_a_definition_is_known_to_be_the_same_when_the_dag_hash_covers_it(
     """The hash of a pipeline does not cover the files of its dag steps."""
     log = run(composite("m", {"1": [step("m.1.s")]}, kind=kind), dag_hash=dag_hash)
     assert compare(log, log).steps[1].is_definition_known is is_known
+
+
+def test_code_is_said_to_be_unknown_when_neither_commit_nor_definition_is() -> None:
+    a, b = (
+        run(step("a", put={"o": digest}, code_identities=[]), dag_hash=digest, parameters={})
+        for digest in ("1", "2")
+    )
+    assert compare(a, b).steps[0].reason == "code and definition not recorded, same inputs, other output (o)"
+
+
+def test_no_branch_sees_what_a_sibling_set() -> None:
+    def log(value: int) -> RunLog:
+        first, second = step("p.l.s", parameters={"x": value}), step("p.r.s")
+        return run(composite("p", {"l": [first], "r": [second]}, kind="parallel"), step("after"))
+
+    found = {one.internal_name: one for one in compare(log(1), log(2), (header(), header())).steps}
+    assert found["p.r.s"].began_with == {}
+    assert found["after"].began_with == {"x": Pair(1, 2)}
