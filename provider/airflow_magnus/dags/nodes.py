@@ -93,7 +93,11 @@ class PlannedBranch:
 
     def made(self) -> Branch:
         """The branch as its tasks know it, when all tasks have their ids."""
-        way = Way(self.reached.source.task_id, self.reached.state, self.reached.answer) if self.reached else None
+        way = (
+            Way(self.reached.source.task_id, self.reached.state, self.reached.answer)
+            if self.reached
+            else None
+        )
         return Branch(
             name=self.name,
             graph=self.graph,
@@ -156,9 +160,7 @@ class _Planner:
                 ways[handler.name].append(self._on_failure(frame, step, outcome))
         return outcomes, ways
 
-    def ends(
-        self, frame: _Frame, outcomes: Mapping[str, Node], ways: Mapping[str, list[Edge]]
-    ) -> None:
+    def ends(self, frame: _Frame, outcomes: Mapping[str, Node], ways: Mapping[str, list[Edge]]) -> None:
         """The success and the fail node of the pipeline's own graph; those of branches have no tasks."""
         success, fail = frame.graph.success, frame.graph.fail
         waited = list(outcomes.values())
@@ -262,9 +264,7 @@ class _Planner:
         self.nodes.append(join)
         return join
 
-    def _inside(
-        self, frame: _Frame, step: CompositeStep, name: str, graph: Graph, region: Region
-    ) -> _Frame:
+    def _inside(self, frame: _Frame, step: CompositeStep, name: str, graph: Graph, region: Region) -> _Frame:
         return _Frame(
             graph,
             graph_place(graph),
@@ -279,4 +279,3 @@ def _last(nodes: list[Node]) -> list[Node]:
     """The nodes that no other of them waits for."""
     waited = {id(before) for node in nodes for before in node.before}
     return [node for node in nodes if id(node) not in waited]
-

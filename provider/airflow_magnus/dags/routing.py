@@ -205,14 +205,10 @@ class _Builder:
     def _map_end(self, node: Node, arguments: dict[str, Any]) -> Any:
         assert node.start is not None
         settings = self._composite(node, arguments, f"end of {node.step.name}")
-        return MapEnd(
-            start_task_id=node.start.task_id, **{**settings, "do_xcom_push": node.region.is_mapped}
-        )
+        return MapEnd(start_task_id=node.start.task_id, **{**settings, "do_xcom_push": node.region.is_mapped})
 
     def _join(self, node: Node, arguments: dict[str, Any]) -> Any:
-        return MapJoin(
-            end_task_id=node.after[0].task_id, **self._composite(node, arguments, node.step.name)
-        )
+        return MapJoin(end_task_id=node.after[0].task_id, **self._composite(node, arguments, node.step.name))
 
     def _gate(self, node: Node, arguments: dict[str, Any]) -> Any:
         del arguments["trigger_rule"]

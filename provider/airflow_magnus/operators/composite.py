@@ -90,7 +90,10 @@ class BranchesStart(CompositeTask):
         names = [branch.name for branch in self.branches]
         if self.parameter not in known:
             there = ", ".join(sorted(known)) or "none"
-            return "", f"there is no parameter {self.parameter!r} to choose a branch by; this run has: {there}"
+            return (
+                "",
+                f"there is no parameter {self.parameter!r} to choose a branch by; this run has: {there}",
+            )
         text = item_text(known[self.parameter])
         if text in names and text != self.default:
             return text, ""

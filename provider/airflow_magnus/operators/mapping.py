@@ -237,8 +237,7 @@ class _Ending:
         if bring_in_line(self._run_log, self._run_id, flat, items, inner):
             inner = self._run_log.graphs(self._run_id, branches)
         ended = [
-            self._conclude(p, h, each, inner)
-            for p, h, each in zip(parents, histories, outcomes, strict=True)
+            self._conclude(p, h, each, inner) for p, h, each in zip(parents, histories, outcomes, strict=True)
         ]
         return list(in_parallel(self._write, ended, READERS))
 
@@ -338,4 +337,3 @@ def too_many(items: int) -> str:
         f"[core] max_map_length (AIRFLOW__CORE__MAX_MAP_LENGTH) to {items} or more for scheduler and workers, "
         "or give the map fewer items"
     )
-

@@ -85,7 +85,9 @@ def _sections(header: RunHeader) -> Iterator[Mapping[str, Any]]:
         section = todo.pop()
         yield section
         for step in section.get("steps", {}).values():
-            todo += (step.get("branches") or {}).values() if step["type"] in ("parallel", "conditional") else ()
+            todo += (
+                (step.get("branches") or {}).values() if step["type"] in ("parallel", "conditional") else ()
+            )
             todo += [step[key] for key in ("branch", "default") if isinstance(step.get(key), Mapping)]
 
 

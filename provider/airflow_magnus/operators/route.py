@@ -93,4 +93,3 @@ def label_of(items: Sequence[Sequence[Any]]) -> str:
 
 def _answer(context: Any, task_id: str, map_index: int | None) -> Any:
     return context["ti"].xcom_pull(task_ids=task_id, map_indexes=-1 if map_index is None else map_index)
-

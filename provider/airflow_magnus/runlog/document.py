@@ -104,9 +104,11 @@ def _with_branches(header: RunHeader, history: StepHistory, graphs: Graphs) -> S
     log = step_log(history)
     if log.mock:
         return log  # it stands for all that is in it
-    for branch in history.latest.opened.branches:
+    for branch in (history.latest.closed or history.latest.opened).branches:
         name = f"{history.internal_name}.{branch}"
         steps = counted(header, name, graphs)
+        if not steps and log.step_type == "loop":
+            continue  # nobody knows yet whether it will run
         log.branches[name] = BranchLog(
             internal_name=name, status=run_status(steps), steps=_steps(header, steps, graphs)
         )

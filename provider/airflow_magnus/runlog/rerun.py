@@ -146,7 +146,11 @@ class _Planner:
         if history is None:
             return "it was not run"
         closed = history.latest.closed
-        if old is None or _own(old) != _own(step) or (closed and closed.mock and self._differs(internal_name)):
+        if (
+            old is None
+            or _own(old) != _own(step)
+            or (closed and closed.mock and self._differs(internal_name))
+        ):
             self.changed.append(internal_name)
             return _CHANGED
         if history.status != "SUCCESS":
@@ -189,7 +193,10 @@ class _Planner:
     def _differs(self, step_name: str) -> bool:
         """Whether anything in a composite step was changed; asked where no records of its branches are."""
         *graph, name = step_name.split(".")
-        both = [(graph_of(run, ".".join(graph)) or {}).get("steps", {}).get(name) for run in (self.earlier, self.new)]
+        both = [
+            (graph_of(run, ".".join(graph)) or {}).get("steps", {}).get(name)
+            for run in (self.earlier, self.new)
+        ]
         subs = [
             {k: v for k, v in run.sub_definitions.items() if k.startswith(step_name)}
             for run in (self.earlier, self.new)
@@ -280,4 +287,3 @@ def path_records(section: Section | None, histories: Mapping[str, StepHistory]) 
         found.append(closed)
         current = edges(current)[0 if closed.status == "SUCCESS" else 1]
     return found
-

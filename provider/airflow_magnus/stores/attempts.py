@@ -142,9 +142,7 @@ class AttemptStore:
             keys = _latest_of(keys, {layout.segment(name) for name in steps})
         return self._graphs(keys).get(graph_name, {})
 
-    def graphs(
-        self, run_id: str, names: Collection[str] | None = None
-    ) -> dict[str, dict[str, StepHistory]]:
+    def graphs(self, run_id: str, names: Collection[str] | None = None) -> dict[str, dict[str, StepHistory]]:
         """What is recorded of a run: graph name → name of a step → history. Cost: as of :meth:`graph`, 1 LIST for all.
 
         :param names: of the graphs to read; None: all. Of each step only the latest attempt is read then.

@@ -13,6 +13,7 @@ from airflow_magnus.stores.owners import goes_on, is_same_run
 
 _MOST_RUNS_OF_ONE_NAME = 10_000
 
+
 class RunLogStore(AttemptStore):
     """Reads and writes run logs. A write costs the same however many steps the run has."""
 
