@@ -32,6 +32,10 @@ class Library:
         """The text of every file that could be read, in the order of reading."""
         return (document.text for document in self._read.values() if document is not None)
 
+    def files(self) -> tuple[Path, ...]:
+        """The files of these texts."""
+        return tuple(document.file for document in self._read.values() if document is not None)
+
     def open(self, file: Path, asked_by: Cursor | None = None) -> Cursor | None:
         """Give the top of a file; None, and faults in the report, when it cannot be read.
 

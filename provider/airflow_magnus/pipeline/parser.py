@@ -35,11 +35,18 @@ def load_pipeline(
     :returns: the pipeline; ``warnings`` holds what is accepted but looks like a mistake.
     :raises PipelineError: with every fault of all the files.
     """
+    return load_with_files(path, variables=variables, base=base)[0]
+
+
+def load_with_files(
+    path: Path, *, variables: Mapping[str, str] | None = None, base: Path | None = None
+) -> tuple[Pipeline, tuple[Path, ...]]:
+    """Give a pipeline as :func:`load_pipeline` does, and the files whose texts its digest is of, in that order."""
     library = Library(variables or {}, base)
     pipeline = _read(path, library)
     if pipeline is None:
         raise PipelineError(library.report.faults)
-    return pipeline
+    return pipeline, library.files()
 
 
 def check_pipeline(
