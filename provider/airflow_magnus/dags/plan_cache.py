@@ -27,8 +27,6 @@ from typing import Any
 from airflow_magnus.hooks.services import default_folder
 from airflow_magnus.pipeline.hashing import texts_digest
 from airflow_magnus.pipeline.model import Pipeline
-from airflow_magnus.pipeline.parser import load_with_files
-from airflow_magnus.pipeline.text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ def load(file: Path, variables: Mapping[str, str], folder: Path | None) -> Pipel
     :raises PipelineError: with every fault of the file; faults are not kept.
     """
     if folder is None:
-        return load_with_files(file, variables=variables)[0]
+        return _checked(file, variables)[0]
     entry = folder / _key(file, variables)
     try:
         return _kept(entry)
@@ -62,7 +60,7 @@ def load(file: Path, variables: Mapping[str, str], folder: Path | None) -> Pipel
         pass
     except Exception:
         log.debug("%s is not used", entry, exc_info=True)
-    pipeline, files = load_with_files(file, variables=variables)
+    pipeline, files = _checked(file, variables)
     try:
         _keep(entry, pipeline, files)
     except Exception:
@@ -70,11 +68,17 @@ def load(file: Path, variables: Mapping[str, str], folder: Path | None) -> Pipel
     return pipeline
 
 
+def _checked(file: Path, variables: Mapping[str, str]) -> tuple[Pipeline, tuple[Path, ...]]:
+    from airflow_magnus.pipeline.parser import load_with_files  # a third of what a DAG file would import
+
+    return load_with_files(file, variables=variables)
+
+
 def _kept(entry: Path) -> Pipeline:
     with open(os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
         _refuse_foreign(os.fstat(stream.fileno()))
         files, pipeline = _Restored(stream).load()
-    if texts_digest(map(read_text, files)) != pipeline.digest:
+    if texts_digest(path.read_bytes().decode("utf-8-sig") for path in files) != pipeline.digest:
         raise FileNotFoundError(f"{entry} is of other texts")
     assert isinstance(pipeline, Pipeline)
     return pipeline

@@ -103,7 +103,7 @@ def read_document(file: Path) -> Document:
     :raises PipelineError: the file cannot be read, is not UTF-8 or not YAML, repeats a key, or its aliases form a
         circle or grow beyond all measure.
     """
-    text = read_text(file)
+    text = _read_text(file)
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -126,11 +126,7 @@ def read_document(file: Path) -> Document:
     return Document(file, text, value, place)
 
 
-def read_text(file: Path) -> str:
-    """Give the text of a file.
-
-    :raises PipelineError: the file cannot be read or is not UTF-8.
-    """
+def _read_text(file: Path) -> str:
     try:
         data = file.read_bytes()
     except FileNotFoundError:

@@ -4,7 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,13 @@ def folder(tmp_path: Path) -> Path:
 def checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The files that were read and checked, not taken from the cache."""
     files: list[Path] = []
-    load = plan_cache.load_with_files
+    load = plan_cache._checked
 
-    def noted(path: Path, **kwargs: Any) -> Any:
+    def noted(path: Path, variables: Mapping[str, str]) -> Any:
         files.append(path)
-        return load(path, **kwargs)
+        return load(path, variables)
 
-    monkeypatch.setattr(plan_cache, "load_with_files", noted)
+    monkeypatch.setattr(plan_cache, "_checked", noted)
     return files
 
 
@@ -88,7 +88,7 @@ def test_another_process_reads_the_entry(file: Path, folder: Path) -> None:
     pipeline = plan_cache.load(file, {}, folder)
     code = (
         "import sys; from pathlib import Path; from airflow_magnus.dags import plan_cache\n"
-        "plan_cache.load_with_files = None\n"
+        "plan_cache._checked = None\n"
         "print(plan_cache.load(Path(sys.argv[1]), {}, Path(sys.argv[2])).digest)"
     )
     found = subprocess.run(
