@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.installed
 GROUPS_ := --group test --group lint --group docs
+CHOSEN := $(GROUPS_) --group bench
 
-.PHONY: help env demo test test-all lint format types docs constraints clean
+.PHONY: help env demo test test-all lint format types bench docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,11 @@ format: $(READY) ## put the code in the form that lint wants
 types: $(READY) ## mypy
 	"$(BIN)/mypy"
 
+# dag-factory brings a plugin for Airflow, so it is installed beside the environment. All else that it needs Airflow has.
+bench: $(READY) ## time of making DAGs against hand-written ones and dag-factory, of importing, and Airflow's limits
+	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --target .bench/packages --no-deps -c constraints.txt --group bench
+	"$(BIN)/python" -m bench --output .bench/results.md
+
 docs: $(READY) ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/mkdocs" build --strict --quiet --config-file docs/mkdocs.yml --site-dir "$(CURDIR)/site"
 	@echo "open site/index.html"
@@ -53,14 +59,14 @@ docs: $(READY) ## the documentation, into site/
 constraints: $(READY) ## choose the versions in constraints.txt anew
 	@printf '%s\n' hatchling uv > .constraints.in
 	@rm -f .constraints.out
-	"$(BIN)/uv" pip compile pyproject.toml .constraints.in --all-extras $(GROUPS_) --universal --python-version 3.11 \
+	"$(BIN)/uv" pip compile pyproject.toml .constraints.in --all-extras $(CHOSEN) --universal --python-version 3.11 \
 		--fork-strategy fewest --no-annotate --no-header --no-emit-index-url --quiet --output-file .constraints.out
 	@# Markers other than of the Python version are left out: a constraint installs nothing.
 	@{ grep '^#' constraints.txt; sed -E "s/ ; python_full_version < '3\.15'$$//; /python_full_version [<>]=? '3\.1[0-9]'$$/!s/ ; .*//" .constraints.out; } > .constraints.new
 	@mv .constraints.new constraints.txt && rm -f .constraints.in .constraints.out
 
 clean: ## remove what these targets made, but for the environment
-	rm -rf .demo site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .demo .bench site dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # The first Python of 3.11 to 3.13 that can make an environment. Debian's has its venv module in a package of its own.
 # One whose Python is gone is made anew.
