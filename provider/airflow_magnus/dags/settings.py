@@ -9,6 +9,8 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import Param
 
+from airflow_magnus.operators.run import NEW_PARAMETERS, USE_CACHED
+from airflow_magnus.operators.run import TAG as RUN_TAG
 from airflow_magnus.pipeline.describe import as_markdown
 from airflow_magnus.pipeline.durations import parse_duration
 from airflow_magnus.pipeline.model import Parameter, Pipeline
@@ -50,7 +52,7 @@ def dag_arguments(pipeline: Pipeline) -> dict[str, Any]:
         # The digest makes a new version of the DAG of every change of the file.
         "doc_md": f"{given.get('doc_md') or as_markdown(pipeline)}\n\n`{pipeline.path.name}` {pipeline.digest[:12]}",
         "default_args": default_args,
-        "params": {name: _param(parameter) for name, parameter in pipeline.parameters.items()},
+        "params": {**_run_params(), **{name: _param(p) for name, p in pipeline.parameters.items()}},
         **arguments,
     }
 
@@ -94,6 +96,27 @@ _TYPES: tuple[tuple[type, str], ...] = (
     (list, "array"),
     (dict, "object"),
 )
+
+
+def _run_params() -> dict[str, Param]:
+    """What the trigger form asks for of every pipeline; a pipeline's own parameter of the same name wins."""
+    section = "Magnus"
+    return {
+        USE_CACHED: Param(
+            None,
+            description="Re-run of an earlier run: its id in the run log, or Airflow's. What succeeded in it is not run again.",
+            type=["null", "string"],
+            section=section,
+        ),
+        NEW_PARAMETERS: Param(
+            False,
+            description="Of a re-run: the parameters above win over those of the earlier run; what could read a changed "
+            "one runs again.",
+            type="boolean",
+            section=section,
+        ),
+        RUN_TAG: Param(None, description="Kept in the run log.", type=["null", "string"], section=section),
+    }
 
 
 def _param(parameter: Parameter) -> Param:

@@ -55,7 +55,7 @@ class BranchesStart(CompositeTask):
         self.parameter = parameter
         self.default = default
 
-    def execute(self, context: Any) -> str | None:
+    def record(self, context: Any) -> str | None:
         """Open the record; of a conditional step give the name of the branch that runs.
 
         :raises AirflowSkipException: when no way leads here, or an earlier run's result is used.
@@ -65,8 +65,6 @@ class BranchesStart(CompositeTask):
         self.route.check(context)
         place = self.place.at(items)
         services, header = self.open(context)
-        if getattr(context["dag_run"], "clear_number", 0):
-            services.run_log.reopen(header.run_id)
         names, fault = [branch.name for branch in self.branches], ""
         if self.parameter:
             chosen, fault = self._chosen(place.visible(services.run_log, header), place)
@@ -117,7 +115,7 @@ class BranchesEnd(CompositeTask):
         super().__init__(**kwargs)
         self.start_task_id = start_task_id
 
-    def execute(self, context: Any) -> None:
+    def record(self, context: Any) -> None:
         """Decide how the step went.
 
         :raises AirflowSkipException: when the step was not reached.
@@ -202,7 +200,7 @@ class LoopTurn(CompositeTask):
         self.break_on = break_on
         self.later = tuple(later)
 
-    def execute(self, context: Any) -> bool:
+    def record(self, context: Any) -> bool:
         """Go on with the next repetition.
 
         :raises AirflowSkipException: when the repetition was not reached.

@@ -79,15 +79,13 @@ class MapStart(MapTask):
         super().__init__(**kwargs)
         self.iterate_on = iterate_on
 
-    def execute(self, context: Any) -> list[list[list[Any]]]:
+    def record(self, context: Any) -> list[list[list[Any]]]:
         """Give the tuples, outermost item first, each item with the name of its branch.
 
         :raises AirflowSkipException: when an earlier run's result is used.
         :raises AirflowFailException: when there is no list, or too many items for Airflow.
         """
         services, header = self.open(context)
-        if getattr(context["dag_run"], "clear_number", 0):
-            services.run_log.reopen(header.run_id)
         parents, known = self.parents(context), dict[str, Visible]()
         lists = in_parallel(lambda p: self._list(p.place, services, header, known), parents, READERS)
         fault = too_many(sum(len(values) for values, _ in lists))
@@ -168,7 +166,7 @@ class MapEnd(MapTask):
         super().__init__(**kwargs)
         self.start_task_id = start_task_id
 
-    def execute(self, context: Any) -> list[list[str]] | None:
+    def record(self, context: Any) -> list[list[str]] | None:
         """Decide how the step went.
 
         :raises AirflowSkipException: when the step was not reached.
@@ -311,7 +309,7 @@ class MapJoin(CompositeTask):
         super().__init__(**kwargs)
         self.end_task_id = end_task_id
 
-    def execute(self, context: Any) -> None:
+    def record(self, context: Any) -> None:
         """Have the inner map's state.
 
         :raises AirflowSkipException: when it was not reached.

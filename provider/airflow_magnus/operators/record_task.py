@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.place import StepPlace
 from airflow_magnus.operators.run import RunSettings, header_of
+from airflow_magnus.operators.states import task_states
 from airflow_magnus.runlog.history import StepHistory
 from airflow_magnus.runlog.records import AttemptClosed, CodeIdentity, RunHeader, StepIdentity
 from airflow_magnus.stores.attempts import AttemptStore
@@ -22,11 +24,27 @@ STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
 """State of a step's task → status of the step; with any other state the step did not run."""
 
 
+def reopen(task: Any, run: RunSettings, context: Any, services: OpenServices, header: RunHeader) -> bool:
+    """Let the run log of a run that has ended and was cleared say that it goes on.
+
+    :returns: whether the task was cleared alone: then no end behind it runs, and it has to end the run log itself.
+    """
+    if not getattr(context["dag_run"], "clear_number", 0):
+        return False
+    services.run_log.reopen(header.run_id)
+    ends = {t.task_id: t.deciding for t in task.dag.tasks if getattr(t, "run_settings", None) == run}
+    states = task_states(context, [task_id for task_id, deciding in ends.items() if deciding])
+    return any(state in ends[task_id] for task_id, state in states.items())
+
+
 class RecordTask(BaseOperator):
     """A task of the pipeline itself.
 
     :param place: where the step stands that it belongs to.
     """
+
+    deciding: frozenset[str] = frozenset()
+    """Of the ends of a run: states of the task with which it has said how the run went."""
 
     def __init__(
         self, *, place: StepPlace, services: ServiceSources, run: RunSettings, **kwargs: Any
@@ -35,6 +53,19 @@ class RecordTask(BaseOperator):
         self.place = place
         self.services = services
         self.run_settings = run
+        self._to_end: Callable[[], Any] | None = None
+
+    def execute(self, context: Any) -> Any:
+        """Do what the task is for; when it was cleared alone after its run had ended, end the run log again."""
+        try:
+            return self.record(context)
+        finally:
+            if self._to_end is not None:
+                self._to_end()
+
+    def record(self, context: Any) -> Any:
+        """What the task is for."""
+        raise NotImplementedError
 
     def open(self, context: Any) -> tuple[OpenServices, RunHeader]:
         """The services, and the run that this task belongs to."""
@@ -43,6 +74,8 @@ class RecordTask(BaseOperator):
             header = header_of(self.run_settings, services, context, is_lenient=True)
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error  # trying again gives the same result
+        if reopen(self, self.run_settings, context, services, header):
+            self._to_end = functools.partial(services.run_log.write_document, header.run_id)
         return services, header
 
     def identities(self, context: Any) -> list[CodeIdentity]:

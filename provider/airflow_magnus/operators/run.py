@@ -49,7 +49,11 @@ def header_of(
     :param is_lenient: claim the run also when its catalog does not answer, to record what went wrong.
     """
     dag_run = context["dag_run"]
-    conf: Mapping[str, Any] = dag_run.conf or {}
+    conf = {
+        name: v
+        for name, v in (dag_run.conf or {}).items()
+        if name not in settings.parameters or name == RESERVED
+    }
     reserved = conf.get(RESERVED) or {}
     if reserved.get("run_id"):
         header = services.run_log.header(str(reserved["run_id"]))

@@ -38,6 +38,7 @@ from airflow_magnus.operators.environment import (
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.links import RunLogLink
 from airflow_magnus.operators.place import StepPlace, place_in_dag
+from airflow_magnus.operators.record_task import reopen
 from airflow_magnus.operators.recording import Recorded, as_attempt, own_init
 from airflow_magnus.operators.rerun import is_reused, restored
 from airflow_magnus.operators.run import header_of, scheduler_ids
@@ -220,8 +221,8 @@ class StepMixin:
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
         )
-        if getattr(context["dag_run"], "clear_number", 0):
-            services.run_log.reopen(header.run_id)
+        if reopen(self, self.step.run, context, services, header):
+            self._open.callback(services.run_log.write_document, header.run_id)
         folder = self.step.compute_data_folder or services.compute_data_folder
         request = CatalogRequest(folder, self.catalog_get, self.catalog_put)
         workspace = Workspace(self.step.workspace, folder)

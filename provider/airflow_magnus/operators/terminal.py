@@ -81,8 +81,9 @@ class SuccessNode(TerminalNode):
     """The success node: the DAG run ends green exactly when it runs."""
 
     ui_color = "#dcf4e3"
+    deciding = frozenset({"success"})
 
-    def execute(self, context: Any) -> None:
+    def record(self, context: Any) -> None:
         """Close the run as SUCCESS."""
         self.end_run(context)
 
@@ -94,12 +95,13 @@ class FailNode(TerminalNode):
     """
 
     ui_color = "#fbe3e0"
+    deciding = frozenset({"failed"})
 
     def __init__(self, *, success_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.success_task_id = success_task_id
 
-    def execute(self, context: Any) -> None:
+    def record(self, context: Any) -> None:
         """Close the run as FAIL, then fail the task.
 
         :raises AirflowSkipException: when the run succeeded.
@@ -124,6 +126,8 @@ class EndOfRun(TerminalNode):
     :param services: as of the steps.
     """
 
+    deciding = frozenset({"success", "failed"})
+
     def __init__(self, *, services: ServiceSources | None = None, **kwargs: Any) -> None:
         nowhere = StepPlace(StepIdentity(name="", internal_name="", step_type="success"))
         kwargs = {"trigger_rule": "all_done", **kwargs}
@@ -131,7 +135,7 @@ class EndOfRun(TerminalNode):
             place=nowhere, steps={}, services=services or ServiceSources(), run=RunSettings(), **kwargs
         )
 
-    def execute(self, context: Any) -> None:
+    def record(self, context: Any) -> None:
         """Close the run as SUCCESS or FAIL.
 
         :raises AirflowFailException: when a step failed; names it.

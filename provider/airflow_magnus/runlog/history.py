@@ -82,8 +82,10 @@ def walked_path(
                 taken = other
             elif not reaches(taken):
                 taken = ""
-        elif reaches is None and statuses[current] == "PROCESSING":
+        elif statuses[current] == "PROCESSING":
             break
+        elif taken not in statuses and other in statuses:
+            taken = other  # the step was cleared alone after its run had ended, and went otherwise
         current = taken
     return path
 

@@ -148,10 +148,13 @@ class RunLogStore(AttemptStore):
         return run_log(self.header(run_id), self.graphs(run_id))
 
     def write_document(self, run_id: str) -> RunLog:
-        """Write the document of a run anew from its parts."""
-        log = self.assemble(run_id)
-        self._parts.put(layout.document_key(run_id), log.to_json())
-        return log
+        """Write the document of a run anew from its parts, until no part has come while it was written."""
+        while True:
+            before = self._parts.list_keys(layout.steps_prefix(run_id))
+            log = self.assemble(run_id)
+            self._parts.put(layout.document_key(run_id), log.to_json())
+            if self._parts.list_keys(layout.steps_prefix(run_id)) == before:
+                return log
 
     def reopen(self, run_id: str) -> None:
         """Let the document of a run that has ended and goes on again say so. Cost: 1 request when it says so already."""
