@@ -41,8 +41,14 @@ def entry(name: str, by: str = "x") -> CatalogEntry:
     )
 
 
-def history(*parts: AttemptOpened | AttemptClosed) -> dict[str, StepHistory]:
+def graphs(*parts: AttemptOpened | AttemptClosed) -> dict[str, dict[str, StepHistory]]:
+    """Graph name → name of a step → its history."""
     return histories_of(
-        [part for part in parts if isinstance(part, AttemptOpened)],
+        [part for part in parts if not isinstance(part, AttemptClosed)],
         [part for part in parts if isinstance(part, AttemptClosed)],
     )
+
+
+def history(*parts: AttemptOpened | AttemptClosed) -> dict[str, StepHistory]:
+    """Histories of the pipeline's own graph, by name of the step."""
+    return graphs(*parts).get("", {})

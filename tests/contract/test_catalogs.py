@@ -17,7 +17,7 @@ import pytest
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import CatalogEntry
-from airflow_magnus.stores import transfers
+from airflow_magnus.stores import parallel, transfers
 from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.globs import PARTIAL
 

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_magnus.errors import AttemptLostError, RunIdTakenError, RunNotFoundError
 from airflow_magnus.runlog import layout
-from airflow_magnus.runlog.history import visible
-from airflow_magnus.runlog.records import AttemptClosed, RunHeader, RunLog, StepIdentity
+from airflow_magnus.runlog.history import before_first_step, visible
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader, RunLog, StepIdentity
 from airflow_magnus.stores.parts import PartStore
 from airflow_magnus.stores.runlogs import RunLogStore
 from contract_backends import CountedParts
@@ -72,6 +72,10 @@ def memory(counted: CountedParts) -> RunLogStore:
 def run(store: RunLogStore, name: str, status: str = "SUCCESS", graph: str = "", **outcome: Any) -> None:
     """One attempt of a step, from its beginning to its end."""
     store.record(RUN, identity(name, graph), f"{name}-id", {}, status=status, **outcome)
+
+
+def identity_opened(name: str) -> AttemptOpened:
+    return AttemptOpened(step=identity(name), number=0, attempt_id="id")
 
 
 def end_of(opened: Any, **outcome: Any) -> AttemptClosed:
@@ -221,7 +225,7 @@ def test_a_zombie_learns_that_it_was_taken_for_dead(store: RunLogStore) -> None:
     store.close(RUN, end_of(later, parameters={"x": "of the later"}))
     with pytest.raises(AttemptLostError):
         store.close(RUN, end_of(zombie, parameters={"x": "of the zombie"}, data_catalog=[entry("f")]))
-    seen = visible(header(), ["A"], store.graph(RUN, "", ["A"]))
+    seen = visible(before_first_step(header()), ["A"], store.graph(RUN, "", ["A"]))
     assert (dict(seen.parameters), dict(seen.entries)) == ({"x": "of the later"}, {})
 
 
@@ -265,8 +269,78 @@ def test_graphs_are_apart(store: RunLogStore) -> None:
     run(store, "A", graph="p.one")
     run(store, "A", graph="p.one.m.item")
     assert list(store.graph(RUN, "")) == ["A"]
-    assert list(store.graph(RUN, "p.one")) == ["p.one.A"]
+    for graph, name in (("", "A"), ("p.one", "p.one.A"), ("p.one.m.item", "p.one.m.item.A")):
+        assert {key: found.internal_name for key, found in store.graph(RUN, graph).items()} == {"A": name}
     assert sorted(store.graphs(RUN)) == ["", "p.one", "p.one.m.item"]
+    assert store.graph(RUN, "p") == {}
+
+
+@pytest.mark.parametrize("others", [0, 20])
+def test_the_graphs_that_are_named_are_read_and_no_others(store: RunLogStore, others: int) -> None:
+    """Of few graphs and of many, whatever their names: of each step the latest attempt."""
+    odd = ["@", "a/b", "x" * 300 + "1", "x" * 300 + "2", "ü~2", ""]
+    names = [f"m.{text}" for text in odd] + [f"m.{number}" for number in range(others)]
+    for name in ["", "not asked for", *names]:
+        run(store, "A", "FAIL", graph=name)
+        run(store, "A", graph=name)
+    found = store.graphs(RUN, names)
+    assert sorted(found) == sorted(names)
+    assert {tuple(graph) for graph in found.values()} == {("A",)}
+    assert {tuple(graph["A"].attempts) for graph in found.values()} == {(1,)}
+    assert store.graphs(RUN, [*names[:2], "never ran"]).keys() == set(names[:2])
+    assert store.graphs(RUN, []) == {}
+
+
+def test_the_branches_of_an_attempt_are_kept_with_it(store: RunLogStore) -> None:
+    items: list[Any] = [1, 1.0, True, None, "1", {"b": [1]}, ""]
+    names = ["1", "1.0", "true", "null", "1~2", "x", "~e"]
+    opened = store.open_attempt(RUN, identity("A"), "id", {}, branches=names, items=items).opened
+    found = store.graph(RUN, "")["A"].latest.opened
+    assert (found, found.branches) == (opened, names)
+    assert [(type(item), item) for item in found.items] == [(type(item), item) for item in items]
+    store.close(RUN, opened.ended(status="SUCCESS"))
+    closed = store.graph(RUN, "", ["A"])["A"].latest.closed
+    assert closed is not None
+    assert (closed.branches, closed.items) == (names, items)
+
+
+def test_an_attempt_is_the_first_until_one_has_ended_by_itself(store: RunLogStore) -> None:
+    a = identity("A")
+    first = store.open_attempt(RUN, a, "killed", {})
+    second = store.open_attempt(RUN, a, "next", {})
+    assert (first.is_first, second.is_first, second.opened.number) == (True, True, 1)
+    store.close(RUN, end_of(second.opened))
+    for _ in range(2):  # and again when it resumes
+        third = store.open_attempt(RUN, a, "cleared", {})
+        assert (third.is_first, third.opened.number) == (False, 2)
+
+
+def test_an_outcome_is_appended_under_the_next_number_that_is_free(store: RunLogStore) -> None:
+    a = identity("A")
+    opened = store.open_attempt(RUN, a, "id", {}).opened
+    store.append(RUN, opened.ended(status="SUCCESS", message="first"))
+    store.append(RUN, opened.ended(status="FAIL", message="second"))
+    store.append_all(RUN, [opened.ended(status="SUCCESS", message="third")])
+    found = store.graph(RUN, "")["A"]
+    assert [(n, t.status, t.closed.message) for n, t in sorted(found.attempts.items()) if t.closed] == [
+        (0, "SUCCESS", "first"),
+        (1, "FAIL", "second"),
+        (2, "SUCCESS", "third"),
+    ]
+
+
+def test_many_outcomes_are_appended_at_once(store: RunLogStore) -> None:
+    ends = [
+        AttemptClosed(
+            step=identity("success", f"m.{number}"), number=0, attempt_id=str(number), start_time="", status="SUCCESS"
+        )
+        for number in range(30)
+    ]  # fmt: skip
+    store.append_all(RUN, ends)
+    store.append_all(RUN, [])
+    found = store.graphs(RUN)
+    assert sorted(found) == sorted(f"m.{number}" for number in range(30))
+    assert {tuple(graph["success"].attempts) for graph in found.values()} == {(0,)}
 
 
 def test_only_the_steps_asked_for_are_read(memory: RunLogStore, counted: CountedParts) -> None:
@@ -346,11 +420,30 @@ def test_what_calls_cost(memory: RunLogStore, counted: CountedParts) -> None:
     memory.close(RUN, end_of(opened))
     assert counted.spent() == {"create": 1}
     memory.write_document(RUN)
-    assert counted.spent() == {"read": 3, "list_keys": 1, "put": 1}
+    assert counted.spent() == {"read": 3, "list_keys": 3, "put": 1}, (
+        "it looks whether a part has come meanwhile"
+    )
     memory.reopen(RUN)
     assert counted.spent() == {"read": 1}
     memory.run_ids()
     assert counted.spent() == {"list_runs": 1}
+    memory.append(RUN, end_of(identity_opened("B")))
+    assert counted.spent() == {"create": 1}
+    memory.append(RUN, end_of(opened))
+    assert counted.spent() == {"create": 2}, "one more for each number that is taken"
+
+
+@pytest.mark.parametrize("graphs", [1, 8, 9, 40])
+def test_graphs_cost_a_list_each_until_one_for_all_is_less(
+    memory: RunLogStore, counted: CountedParts, graphs: int
+) -> None:
+    names = [f"m.{number}" for number in range(graphs)]
+    for name in names:
+        run(memory, "A", "FAIL", graph=name)
+        run(memory, "A", graph=name)
+    counted.spent()
+    memory.graphs(RUN, names)
+    assert counted.spent() == {"list_keys": graphs if graphs <= 8 else 1, "read": graphs}
 
 
 @pytest.mark.parametrize("others", [0, 300])

@@ -21,7 +21,7 @@ def step_log(history: StepHistory) -> StepLog:
         attempts=[
             _attempt_log(history, number)
             for number, attempt in sorted(history.attempts.items())
-            if attempt.closed is None or attempt.closed.is_attempt
+            if (attempt.closed.is_attempt if attempt.closed else not identity.is_composite)
         ],
     )
     if latest.closed is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_magnus.errors import AttemptLostError
@@ -62,7 +62,7 @@ class AttemptStore:
             if "close" not in kinds[number]:
                 found = self._own_or_close(run_id, step, number, attempt_id, "carry" in kinds[number])
                 if found is not None:
-                    return found
+                    return replace(found, is_first=is_first)
         number = max(kinds, default=-1) + 1
         while True:
             opened = AttemptOpened(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from airflow_magnus.runlog.document import run_log, step_log
-from airflow_magnus.runlog.history import StepHistory
 from airflow_magnus.runlog.records import (
     AttemptClosed,
     AttemptOpened,
@@ -16,18 +15,24 @@ from airflow_magnus.runlog.records import (
     RunHeader,
     RunLog,
 )
-from run_log_builders import closed, entry, history, opened, step
+from run_log_builders import closed, entry, graphs, history, opened, step
 
 HEADER = RunHeader(run_id="20220118114608", token="t", dag_hash="ce06", parameters={"x": 3})
 S, F, P = "SUCCESS", "FAIL", "PROCESSING"
 LATE, EARLY = "2030-01-01 00:00:00.000000+00:00", "2001-01-01 00:00:00.000000+00:00"
 
 
-def document(*parts: AttemptOpened | AttemptClosed, path: list[str] | None = None) -> RunLog:
-    graphs: dict[str, dict[str, StepHistory]] = {}
-    for name, found in history(*parts).items():
-        graphs.setdefault(found.latest.opened.step.graph_name, {})[name] = found
-    return run_log(HEADER, graphs, path)
+def document(*parts: AttemptOpened | AttemptClosed, definition: dict | None = None) -> RunLog:
+    """Without a definition, as of a hand-written DAG, every step counts."""
+    return run_log(HEADER.model_copy(update={"definition": definition or {}}), graphs(*parts))
+
+
+def chain(*names: str) -> dict:
+    """The definition of tasks one behind the other."""
+    following = [*names[1:], "success"]
+    tasks = {n: {"type": "task", "next": after} for n, after in zip(names, following, strict=True)}
+    ends = {"success": {"type": "success"}, "fail": {"type": "fail"}}
+    return {"start_at": names[0], "steps": {**tasks, **ends}}
 
 
 def seed_document() -> dict:
@@ -121,7 +126,7 @@ def test_an_end_off_the_way_does_not_count() -> None:
         closed(step("fail", "fail"), start_time=LATE),
         closed(step("success", "success"), start_time=EARLY),
     ]
-    made = document(*parts, path=["a", "success"])
+    made = document(*parts, definition=chain("a"))
     assert (made.status, list(made.steps)) == (S, ["a", "success"])
 
 
@@ -132,7 +137,8 @@ def test_steps_stand_in_the_order_of_the_graph_and_not_of_clocks() -> None:
         closed(step("second", position=1), start_time=EARLY),
     ]
     assert list(document(*parts).steps) == ["first", "second", "third"]
-    assert list(document(*parts, path=["first", "third", "gone"]).steps) == ["first", "third"]
+    made = document(*parts, definition=chain("third", "first", "not yet", "second"))
+    assert list(made.steps) == ["third", "first"]
 
 
 def test_parameters_are_what_the_run_ends_with() -> None:
@@ -168,8 +174,8 @@ def test_only_the_attempt_that_counts_gives_files_and_metrics() -> None:
 
 
 def test_a_reused_step_has_no_attempts() -> None:
-    made = step_log(history(closed(step("a"), mock=True, is_attempt=False))["a"])
-    assert (made.mock, made.status, made.attempts) == (True, S, [])
+    made = step_log(history(closed(step("a"), mock=True, is_attempt=False, data_catalog=[entry("f")]))["a"])
+    assert (made.mock, made.status, made.attempts, made.data_catalog) == (True, S, [], [])
 
 
 def test_a_mark_by_hand_is_no_attempt_also_when_one_follows() -> None:
@@ -181,10 +187,10 @@ def test_a_mark_by_hand_is_no_attempt_also_when_one_follows() -> None:
 
 def test_branches_nest() -> None:
     parts = [
-        closed(step("p", "parallel")),
+        closed(step("p", "parallel"), branches=["two", "one"]),
         closed(step("x", graph="p.one")),
         closed(step("success", "success", graph="p.one", position=1)),
-        closed(step("m", "map", graph="p.two"), status=F),
+        closed(step("m", "map", graph="p.two"), status=F, branches=["item"]),
         closed(step("fail", "fail", graph="p.two", position=1)),
         closed(step("y", graph="p.two.m.item"), status=F),
         closed(step("fail", "fail", graph="p.two.m.item", position=1)),
@@ -193,9 +199,72 @@ def test_branches_nest() -> None:
     made = document(*parts)
     assert list(made.steps) == ["p", "px"]
     branches = made.steps["p"].branches
+    assert list(branches) == ["p.two", "p.one"], "the order of the record"
     assert {name: branch.status for name, branch in branches.items()} == {"p.one": S, "p.two": F}
     assert list(branches["p.one"].steps) == ["p.one.x", "p.one.success"]
     inner = branches["p.two"].steps["p.two.m"].branches
     assert list(inner) == ["p.two.m.item"]
     assert list(inner["p.two.m.item"].steps) == ["p.two.m.item.y", "p.two.m.item.fail"]
     assert made.steps["px"].branches == {}
+
+
+PARALLEL = {
+    "start_at": "p",
+    "steps": {
+        "p": {"type": "parallel", "next": "success", "branches": {"one": chain("x", "y"), "two": chain("x")}},
+        "success": {"type": "success"},
+        "fail": {"type": "fail"},
+    },
+}
+
+
+def test_branches_are_there_from_the_beginning_of_their_step() -> None:
+    made = document(opened(step("p", "parallel"), branches=["one", "two"]), definition=PARALLEL)
+    assert (made.status, made.steps["p"].status, made.steps["p"].attempts) == (P, P, [])
+    branches = made.steps["p"].branches
+    assert {name: (b.status, b.steps) for name, b in branches.items()} == {"p.one": (P, {}), "p.two": (P, {})}
+
+
+def test_of_a_branch_the_steps_on_its_way_count() -> None:
+    """Cleared after a failure of ``x``: what the first walk left is still there."""
+    parts = [
+        closed(step("p", "parallel"), branches=["one"]),
+        closed(step("x", graph="p.one")),
+        closed(step("y", graph="p.one"), status=F),
+        closed(step("success", "success", graph="p.one")),
+        closed(step("fail", "fail", graph="p.one")),
+    ]
+    (branch,) = document(*parts, definition=PARALLEL).steps["p"].branches.values()
+    assert (branch.status, list(branch.steps)) == (F, ["p.one.x", "p.one.y", "p.one.fail"])
+
+
+def test_what_branches_have_left_is_the_runs_and_their_files_are_shown_once() -> None:
+    """The record of the composite step holds what its branches have left; the document shows files by their steps."""
+    put = [entry("f", "a")]
+    parts = [
+        closed(step("p", "parallel"), status=F, branches=["one"], parameters={"x": 1}, data_catalog=put),
+        closed(step("x", graph="p.one"), parameters={"x": 1}, data_catalog=put),
+        closed(step("y", graph="p.one"), status=F, parameters={"x": 2}),
+    ]
+    made = document(*parts, definition=PARALLEL)
+    assert made.parameters == {"x": 1}
+    assert made.steps["p"].data_catalog == []
+    assert [e.name for e in made.steps["p"].branches["p.one"].steps["p.one.x"].data_catalog] == ["f"]
+
+
+def test_a_reused_composite_step_stands_for_its_branches() -> None:
+    whole = closed(step("p", "parallel"), mock=True, is_attempt=False, branches=["one"])
+    assert document(whole, definition=PARALLEL).steps["p"].branches == {}
+
+
+def test_a_repetition_shows_when_it_has_begun() -> None:
+    parts = [
+        opened(step("l", "loop"), branches=["0", "1", "2"]),
+        closed(step("x", graph="l.0")),
+        closed(step("success", "success", graph="l.0")),
+        opened(step("x", graph="l.1")),
+    ]
+    loop = {"type": "loop", "next": "success", "branch": chain("x"), "max_iterations": 3}
+    ends = {"success": {"type": "success"}, "fail": {"type": "fail"}}
+    made = document(*parts, definition={"start_at": "l", "steps": {"l": loop, **ends}})
+    assert {name: b.status for name, b in made.steps["l"].branches.items()} == {"l.0": S, "l.1": P}

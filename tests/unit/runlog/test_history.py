@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_magnus.runlog.history import visible, walked_path
+from airflow_magnus.runlog.history import Visible, before_first_step, left_by, merged, visible, walked_path
 from airflow_magnus.runlog.records import RunHeader
 from run_log_builders import closed, entry, history, opened, step
 
@@ -96,13 +96,13 @@ def test_a_target_that_cannot_be_reached_gives_no_endless_way() -> None:
 # what later steps see
 
 
-HEADER = RunHeader(run_id="r", token="t", parameters={"x": 0, "y": 0})
+BEFORE = before_first_step(RunHeader(run_id="r", token="t", parameters={"x": 0, "y": 0}))
 A, B = step("A"), step("B")
 
 
 def test_later_steps_win() -> None:
     seen = visible(
-        HEADER,
+        BEFORE,
         ["A", "B"],
         history(
             closed(A, parameters={"x": 1, "a": None}, data_catalog=[entry("f", "a"), entry("g", "a")]),
@@ -114,7 +114,7 @@ def test_later_steps_win() -> None:
 
 
 def test_steps_off_the_way_are_not_seen() -> None:
-    seen = visible(HEADER, ["A"], history(closed(B, parameters={"x": 2}, data_catalog=[entry("f")])))
+    seen = visible(BEFORE, ["A"], history(closed(B, parameters={"x": 2}, data_catalog=[entry("f")])))
     assert (dict(seen.parameters), dict(seen.entries)) == ({"x": 0, "y": 0}, {})
 
 
@@ -123,25 +123,57 @@ def test_steps_off_the_way_are_not_seen() -> None:
 )
 def test_an_earlier_success_does_not_count_once_there_is_a_later_attempt(later: list) -> None:
     parts = [closed(A, 0, parameters={"x": 1}, data_catalog=[entry("f")]), *later]
-    seen = visible(HEADER, ["A"], history(*parts))
+    seen = visible(BEFORE, ["A"], history(*parts))
     assert (dict(seen.parameters), dict(seen.entries)) == ({"x": 0, "y": 0}, {})
 
 
 def test_what_the_last_attempt_did_not_make_is_gone() -> None:
     parts = [closed(A, 0, parameters={"x": 1}, data_catalog=[entry("f")]), closed(A, 1, parameters={"y": 5})]
-    seen = visible(HEADER, ["A"], history(*parts))
+    seen = visible(BEFORE, ["A"], history(*parts))
     assert (dict(seen.parameters), dict(seen.entries)) == ({"x": 0, "y": 5}, {})
 
 
 def test_a_file_that_was_only_got_is_not_put() -> None:
     got = entry("f").model_copy(update={"stage": "get"})
-    assert dict(visible(HEADER, ["A"], history(closed(A, data_catalog=[got]))).entries) == {}
+    assert dict(visible(BEFORE, ["A"], history(closed(A, data_catalog=[got]))).entries) == {}
 
 
-def test_a_rerun_sees_what_it_took_over_until_a_step_puts_anew() -> None:
-    header = HEADER.model_copy(update={"entries": [entry("f", "e"), entry("g", "e")]})
-    seen = visible(header, ["A"], history(closed(A, data_catalog=[entry("f", "a")])))
+def test_what_was_there_before_is_seen_until_a_step_sets_or_puts_anew() -> None:
+    """As inside a branch, of what the composite step saw; nothing of it counts as left by the steps."""
+    before = Visible({"x": 0, "y": 0}, {"f": entry("f", "e"), "g": entry("g", "e")})
+    steps = history(closed(A, parameters={"x": 1}, data_catalog=[entry("f", "a")]))
+    seen, left = visible(before, ["A"], steps), left_by(["A"], steps)
     assert {name: e.data_hash[0] for name, e in seen.entries.items()} == {"f": "a", "g": "e"}
+    assert dict(seen.parameters) == {"x": 1, "y": 0}
+    assert {name: e.data_hash[0] for name, e in left.entries.items()} == {"f": "a"}
+    assert dict(left.parameters) == {"x": 1}
+    assert dict(before.parameters) == {"x": 0, "y": 0}
+
+
+def test_a_failed_composite_step_leaves_what_its_branches_have_left() -> None:
+    outcome = {"parameters": {"x": 1}, "data_catalog": [entry("f")]}
+    parts = [closed(step("A", "parallel"), status=F, **outcome), closed(B, status=F, **outcome)]
+    assert list(left_by(["A"], history(*parts)).entries) == ["f"]
+    assert left_by(["B"], history(*parts)) == Visible({}, {})
+
+
+def test_the_last_branch_wins_and_a_clash_of_files_is_told() -> None:
+    one = Visible({"x": 1, "a": 1}, {"f": entry("f", "a"), "g": entry("g", "a"), "h": entry("h", "a")})
+    two = Visible({"x": 2}, {"f": entry("f", "b"), "h": entry("h", "a")})
+    three = Visible({"x": 2, "b": None}, {"f": entry("f", "c")})
+    left, warnings = merged([("one", one), ("two", two), ("three", three)])
+    assert dict(left.parameters) == {"x": 2, "a": 1, "b": None}
+    assert {name: e.data_hash[0] for name, e in left.entries.items()} == {"f": "c", "g": "a", "h": "a"}
+    assert warnings == [
+        "'f' was put by branch 'one' and by 'two': later steps get the latter's",
+        "'f' was put by branch 'two' and by 'three': later steps get the latter's",
+    ]
+    back, _ = merged([("three", three), ("two", two), ("one", one)])
+    assert (back.parameters["x"], back.entries["f"].data_hash[0]) == (1, "a")
+
+
+def test_no_branches_leave_nothing() -> None:
+    assert merged([]) == (Visible({}, {}), [])
 
 
 def test_attempts_are_sorted_whatever_the_order_of_the_parts() -> None:

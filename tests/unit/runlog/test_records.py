@@ -82,11 +82,36 @@ def test_every_record_comes_back() -> None:
         name="a/b", data_hash="0" * 64, catalog_relative_path="r/a/b", catalog_handler_location=".catalog", stage="put"
     )  # fmt: skip
     for record in (
-        RunHeader(run_id="r", token="t", parameters=VALUES, entries=[entry], definition={"steps": {}}),
-        AttemptOpened(step=STEP, number=7, attempt_id="id", scheduler={"try_number": 1}),
+        RunHeader(
+            run_id="r", token="t", parameters=VALUES, definition={"steps": {}}, sub_definitions={"d": {"steps": {}}},
+            reused=["a", "p.b"], shadowed={"a": ["f"]},
+        ),
+        AttemptOpened(
+            step=STEP, number=7, attempt_id="id", scheduler={"try_number": 1}, branches=["1", "~e"], items=[1, ""]
+        ),
         closed(data_catalog=[entry], code_identities=[CodeIdentity(code_identifier_type="git")]),
-    ):
+    ):  # fmt: skip
         assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+def test_an_attempt_ends_with_all_that_it_began_with() -> None:
+    opened = AttemptOpened(
+        step=STEP, number=7, attempt_id="id", scheduler={"a": 1}, branches=["x"], items=[{"k": [1]}]
+    )
+    ended = opened.ended(status="FAIL", message="why")
+    assert {name: getattr(ended, name) for name in AttemptOpened.model_fields} == {
+        name: getattr(opened, name) for name in AttemptOpened.model_fields
+    }
+    assert (ended.status, ended.message, ended.is_attempt) == ("FAIL", "why", True)
+    again = ended.ended(status="SUCCESS", branches=["y"])
+    assert (again.status, again.message, again.branches, again.number) == ("SUCCESS", "", ["y"], 7)
+
+
+def test_the_end_of_a_composite_step_is_no_attempt() -> None:
+    whole = STEP.model_copy(update={"step_type": "loop"})
+    opened = AttemptOpened(step=whole, number=0, attempt_id="id")
+    assert not opened.ended(status="SUCCESS").is_attempt
+    assert opened.ended(status="FAIL", is_attempt=True).is_attempt
 
 
 def test_only_a_success_puts() -> None:
@@ -95,7 +120,10 @@ def test_only_a_success_puts() -> None:
     )
     got = entry.model_copy(update={"stage": "get"})
     assert closed(data_catalog=[entry, got]).puts() == [entry]
-    assert closed(data_catalog=[entry, got], status="FAIL").puts() == []
+    failed = closed(data_catalog=[entry, got], status="FAIL")
+    assert failed.puts() == []
+    whole = failed.model_copy(update={"step": STEP.model_copy(update={"step_type": "map"})})
+    assert whole.puts() == [entry], "of a composite step it is what its successful steps have put"
 
 
 def test_times_are_utc_with_the_zone_and_differ_as_the_seed_prints_it() -> None:
