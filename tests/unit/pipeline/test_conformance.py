@@ -12,11 +12,8 @@ from airflow_magnus.pipeline.parser import load_pipeline
 from airflow_magnus.pipeline.services import resolve_services
 from airflow_magnus.pipeline.variables import read_variables
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "conformance" / "cases"
-CASES = SHARED if SHARED.is_dir() else Path(__file__).parents[2] / "conformance" / "cases"
+FOLDERS = sorted((Path(__file__).parents[2] / "conformance" / "cases").glob("*/"))
 REFUSED_BY_PARSER = ("bad_", "unknown_key")
-FOLDERS = sorted(CASES.glob("*/")) if CASES.is_dir() else []
-SKIP = pytest.mark.skipif(not FOLDERS, reason="the conformance cases are not beside this repository")
 
 
 def _load(folder: Path):
@@ -28,7 +25,6 @@ def _load(folder: Path):
     return pipeline
 
 
-@SKIP
 @pytest.mark.parametrize(
     "folder", [f for f in FOLDERS if f.name.startswith(REFUSED_BY_PARSER)], ids=lambda f: f.name
 )
@@ -38,7 +34,6 @@ def test_case_is_refused_with_positions_when_pipeline_is_faulty(folder: Path) ->
     assert all(fault.position and fault.path for fault in caught.value.faults)
 
 
-@SKIP
 @pytest.mark.parametrize(
     "folder", [f for f in FOLDERS if not f.name.startswith(REFUSED_BY_PARSER)], ids=lambda f: f.name
 )
