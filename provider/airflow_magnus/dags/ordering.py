@@ -13,6 +13,9 @@ from unittest.mock import patch
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
 
+_ROUNDS = 3
+"""How often Airflow is asked again when it has found nothing to run: one round may do no more than skip tasks."""
+
 
 @contextmanager
 def one_branch_after_the_other(dag: DAG) -> Iterator[None]:
@@ -45,7 +48,7 @@ class _Order:
 
     def update_state(self, run: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of Airflow's: the task that is next, in a list."""
-        from airflow.utils.state import State
+        from airflow.utils.state import DagRunState, State
 
         while self._queue and self._queue[0].state in State.finished:
             self._queue.pop(0)
@@ -54,6 +57,10 @@ class _Order:
             return self._handed_out, None
         self._handed_out = None
         ready, callback = self._update_state(run, *args, **kwargs)
+        for _ in range(_ROUNDS):
+            if ready or run.state != DagRunState.RUNNING:
+                break
+            ready, callback = self._update_state(run, *args, **kwargs)
         if not ready:
             return ready, callback
         first = min(ready, key=self._key)

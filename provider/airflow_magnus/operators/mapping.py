@@ -178,9 +178,8 @@ class MapEnd(MapTask):
             raise AirflowSkipException("the step was not reached")
         services, header = self.open(context)
         parents = self.parents(context)
-        indexes = {
-            tuple(name for name, _ in each): i for i, each in enumerate(tuples_of(ti, self.start_task_id))
-        }
+        tuples = tuples_of(ti, self.start_task_id) if started == "success" else []
+        indexes = {tuple(name for name, _ in each): i for i, each in enumerate(tuples)}
         closed = _Ending(self, context, services, header, indexes, started).end(parents)
         if self.is_inner:
             found = [["", ""] for _ in tuples_of(ti, self.route.list_task_id)]

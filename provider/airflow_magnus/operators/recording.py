@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_magnus.errors import StepFailedError, TerminalError
+from airflow_magnus.hooks.services import open_for_record
+from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.settings import StepSettings
 
 if TYPE_CHECKING:
@@ -35,6 +37,17 @@ class Recorded:
             raise AirflowFailException(str(error)) from error
         if isinstance(error, AirflowSkipException):
             raise StepFailedError(f"the step skipped itself: {error}") from error
+
+
+def record_unbegun(step: StepMixin, context: Any, message: str) -> None:
+    """Record the failure of an attempt that could not begin: it is opened for that."""
+    services = open_for_record(step.step.services)
+    header = header_of(step.step.run, services, context, is_lenient=True)
+    place = step.place_now(context)
+    opened = services.run_log.open_attempt(
+        header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
+    ).opened
+    services.run_log.close(header.run_id, opened.ended(status="FAIL", message=message))
 
 
 def own_init(cls: type[StepMixin]) -> Callable[..., None]:

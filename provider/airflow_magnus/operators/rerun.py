@@ -116,18 +116,19 @@ def restored(opened: AttemptOpened, header: RunHeader, services: OpenServices) -
         raise RunNotFoundError(
             f"run {header.original_run_id!r} has no outcome of step {step.internal_name!r} any more: run without it"
         )
-    return _restored(opened, closed, header, services)
+    return taken_from(opened, closed, header.original_run_id, header, services)
 
 
-def _restored(
-    opened: AttemptOpened, closed: AttemptClosed, header: RunHeader, services: OpenServices
+def taken_from(
+    opened: AttemptOpened, closed: AttemptClosed, run_id: str, header: RunHeader, services: OpenServices
 ) -> AttemptClosed:
-    there = services.catalog.located(header.original_run_id, closed.puts())
+    """The record of an attempt that has what an attempt of another run has made, its files copied into this run's folder."""
+    there = services.catalog.located(run_id, closed.puts())
     hidden = header.shadowed.get(opened.step.internal_name, [])
     moved: list[CatalogEntry] = []
     for entry in there:
         # Files of the pipeline's own graph take their plain names: nothing else was put yet.
-        is_plain = not opened.step.graph_name and entry.name not in hidden
+        is_plain = is_reused(header, opened.step) and not opened.step.graph_name and entry.name not in hidden
         new = kept_at(entry, header.run_id, "" if is_plain else opened.attempt_id)
         if _copy(new.catalog_relative_path, entry.catalog_relative_path, services):
             moved.append(new)
@@ -177,4 +178,6 @@ def restore_branch(name: str, header: RunHeader, services: OpenServices) -> None
         if closed.step.name in there:
             continue  # an attempt before this one came so far
         opened = AttemptOpened(step=closed.step, number=0, attempt_id=f"restored-{closed.attempt_id}")
-        services.run_log.append(header.run_id, _restored(opened, closed, header, services))
+        services.run_log.append(
+            header.run_id, taken_from(opened, closed, header.original_run_id, header, services)
+        )

@@ -50,6 +50,7 @@ class StepSession:
         self.parameters = dict(seen.parameters)
         self.entries = dict(seen.entries)
         self.variables = dict(variables or {})
+        self.fingerprint = ""
         self._keys_before = {entry.catalog_relative_path for entry in seen.entries.values()}
         self.set_parameters: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
@@ -211,6 +212,7 @@ class StepSession:
             message=self.without_secrets(message),
             step_message=self.without_secrets("\n".join(dict.fromkeys(self.warnings))),
             code_identities=identities or [],
+            fingerprint=self.fingerprint,
             metrics=self.metrics if succeeded else {},
             parameters=self.set_parameters if succeeded else {},
             data_catalog=[*self.got, *(self.put.values() if succeeded else ())],

@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
 
 from airflow_magnus import api
 from airflow_magnus.errors import StepFailedError
-from airflow_magnus.hooks.services import open_for_record, open_services
+from airflow_magnus.hooks.services import open_services
 from airflow_magnus.operators.environment import (
     MAP_VARIABLE,
     METRIC,
@@ -35,11 +35,12 @@ from airflow_magnus.operators.environment import (
     variables_set,
     with_shim,
 )
+from airflow_magnus.operators.fingerprint import earlier_result, fingerprint
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.links import RunLogLink
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.record_task import reopen
-from airflow_magnus.operators.recording import Recorded, as_attempt, own_init
+from airflow_magnus.operators.recording import Recorded, as_attempt, own_init, record_unbegun
 from airflow_magnus.operators.rerun import is_reused, restored
 from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.server import StepServer
@@ -71,6 +72,8 @@ class StepMixin:
     """Whether the command has its parameters by environment variables, so that one left out is worth a warning."""
     result_is_parameters = False
     """Whether what ``execute`` returns is a mapping of parameters."""
+    runs_code = True
+    """Whether code of the user's runs that the command does not hold itself."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -101,7 +104,7 @@ class StepMixin:
         self._open: ExitStack | None = None
         self._result: Any = None
         self._is_attempting = False
-        self._is_reused = False
+        self._taken: AttemptClosed | None = None
 
     @property
     def step_name(self) -> str:
@@ -148,15 +151,17 @@ class StepMixin:
         with self._recorded(context):
             super().post_execute(context)  # type: ignore[misc]
             session = self._current
-            if not self._is_reused:
+            run_log, run_id = session.services.run_log, session.header.run_id
+            if self._taken is not None:
+                closed = self._taken
+            else:
                 self.collect(session, self._result)
                 session.refuse_secrets()
                 session.put_outputs()
-            if self._is_reused:
-                closed = restored(session.opened, session.header, session.services)
-            else:
                 closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
-            session.services.run_log.close(session.header.run_id, closed)
+            run_log.close(run_id, closed)
+            if self.step.is_cached and closed.fingerprint:
+                run_log.keep_fingerprint(run_id, closed)
             for warning in session.warnings:
                 log.warning("%s", warning)
         self._end()
@@ -188,6 +193,19 @@ class StepMixin:
                 )
             session.set_values(result)
 
+    def parameters_read(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of the run's parameters those that the command can read."""
+        return parameters
+
+    def known_by(self) -> dict[str, Any]:
+        """What is run and with what, as far as the operator knows: part of the step's fingerprint."""
+        shown = [name for name in self.template_fields if name not in _SHOWN]
+        return {
+            "operator": type(self).__name__,
+            **{name: getattr(self, name, None) for name in shown},
+            "parameters": self.parameters_read(self._current.parameters),
+        }
+
     def finish(self) -> None:
         """Called when the command has ended, however it did: leave nothing running."""
 
@@ -203,7 +221,8 @@ class StepMixin:
         assert self._session is not None, "pre_execute has not run"
         return self._session
 
-    def _place(self, context: Any) -> StepPlace:
+    def place_now(self, context: Any) -> StepPlace:
+        """Where the step stands, for the items that this task runs for."""
         place = self.step.place or place_in_dag(self, self.step_name)
         return place.at(self.step.route.items(context))
 
@@ -217,7 +236,7 @@ class StepMixin:
         services = open_services(self.step.services)
         header = header_of(self.step.run, services, context)
         self.magnus_run_id = header.run_id
-        place = self._place(context)
+        place = self.place_now(context)
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
         )
@@ -230,18 +249,22 @@ class StepMixin:
         self._session = StepSession(
             services, header, attempt, seen, workspace, request, variables=dict(place.variables)
         )
-        self._is_reused = attempt.is_first and is_reused(header, place.identity)
-        if self._is_reused:
+        if attempt.is_first and is_reused(header, place.identity):
+            self._taken = restored(attempt.opened, header, services)
             log.info("not run again: it succeeded in run %s", header.original_run_id)
             return
         workspace.open()
         self._open.callback(workspace.close)
         self._session.get_inputs()
         self.run_parameters = {**self._session.parameters, **self._session.variables}
+        code = code_identities(self._code_folder, context) if self.runs_code else None
+        self._session.fingerprint = fingerprint(self.known_by(), self._session, code)
+        if self.step.is_cached:
+            self._taken = earlier_result(self._session)
 
     def _attempt(self, context: Any, run: Callable[[], Any]) -> Any:
         """Run the command once, whatever the chain of overridden ``execute`` methods."""
-        if self._is_reused:
+        if self._taken is not None:
             return None
         if self._is_attempting:
             return run()
@@ -311,22 +334,11 @@ class StepMixin:
                 self._session.services.run_log.close(self._session.header.run_id, closed)
                 self._session.forget_outputs()
             else:
-                self._record_unbegun(context, message)
+                record_unbegun(self, context, message)
         except Exception:
             log.exception("the run log could not be told of this failure: %s", message)
         finally:
             self._end()
-
-    def _record_unbegun(self, context: Any, message: str) -> None:
-        services = open_for_record(self.step.services)
-        header = header_of(self.step.run, services, context, is_lenient=True)
-        place = self._place(context)
-        opened = services.run_log.open_attempt(
-            header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
-        ).opened
-        services.run_log.close(
-            header.run_id, AttemptClosed(**opened.model_dump(), status="FAIL", message=message)
-        )
 
     def _suspend(self) -> None:
         """Keep what the attempt has made so far; it goes on in another process."""

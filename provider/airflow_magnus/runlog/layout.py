@@ -5,6 +5,7 @@
     <run id>/steps/<graph>/<step>/<number>.close.json     its outcome
     <run id>/steps/<graph>/<step>/<number>.carry.json     what it made before it was deferred
     <run id>.json                                         the document
+    .fingerprints/<sha256>.json                           where the result of a cached step is
 
 ``<graph>`` is ``@`` for the pipeline's own graph, else the branch's internal name. One LIST of a graph's folder tells
 all about it, whatever the size of the rest of the run.
@@ -47,6 +48,11 @@ def header_key(run_id: str) -> str:
 def document_key(run_id: str) -> str:
     """Key of the run's document."""
     return f"{run_id}.json"
+
+
+def fingerprint_key(fingerprint: str) -> str:
+    """Key of the place of the attempt with a fingerprint; no run's id begins with a dot."""
+    return f".fingerprints/{fingerprint}.json"
 
 
 def steps_prefix(run_id: str) -> str:

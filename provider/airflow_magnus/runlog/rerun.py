@@ -129,11 +129,13 @@ class _Planner:
             if may_fail and history is not None and why.startswith(_FAILED):
                 current = edges(current)[1]
                 continue
+            place = len(self.decisions)
             if steps[current]["type"] in COMPOSITE_TYPES and history is not None and why != _CHANGED:
                 is_whole = self._inside(internal_name, steps[current], history, must_run=bool(why))
                 why = why or ("" if is_whole else "a step in it runs again")
             if why:
-                self._run(internal_name, why, section, current)
+                self.decisions.insert(place, Decision(internal_name, "run", why))
+                self._follow(internal_name, section, current)
                 return False
             self._reuse(internal_name, history)
             current = edges(current)[0]
@@ -212,9 +214,8 @@ class _Planner:
         action: Action = "restore" if entries else "skip"
         self.decisions.append(Decision(internal_name, action, "it succeeded", len(entries), size))
 
-    def _run(self, internal_name: str, why: str, section: Section, name: str) -> None:
-        """A step that runs, and behind it all that its graph may run."""
-        self.decisions.append(Decision(internal_name, "run", why))
+    def _follow(self, internal_name: str, section: Section, name: str) -> None:
+        """What its graph may run behind a step that runs."""
         prefix = internal_name[: -len(name)]
         for follower in _behind(section, name):
             self.decisions.append(Decision(prefix + follower, "run", f"it follows {internal_name!r}"))

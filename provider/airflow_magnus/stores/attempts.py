@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,6 +130,24 @@ class AttemptStore:
     def append_all(self, run_id: str, closed: Iterable[AttemptClosed]) -> None:
         """Record many outcomes. Cost: 1 request each, many at a time."""
         in_parallel(lambda one: self.append(run_id, one), closed, READERS)
+
+    def keep_fingerprint(self, run_id: str, closed: AttemptClosed) -> None:
+        """Let :meth:`with_fingerprint` find this attempt. Cost: 1 request."""
+        place = {"run_id": run_id, "key": self._key(run_id, closed, "close")}
+        self._parts.put(layout.fingerprint_key(closed.fingerprint), json.dumps(place))
+
+    def with_fingerprint(self, fingerprint: str) -> tuple[str, AttemptClosed] | None:
+        """The run and the outcome of the last attempt with this fingerprint that was kept. Cost: 2 requests."""
+        key = layout.fingerprint_key(fingerprint)
+        text = self._parts.read([key]).get(key)
+        if text is None:
+            return None
+        place = json.loads(text)
+        outcome = self._parts.read([place["key"]]).get(place["key"])
+        if outcome is None:
+            return None
+        closed = AttemptClosed.model_validate_json(outcome)
+        return (place["run_id"], closed) if closed.status == "SUCCESS" else None
 
     def graph(
         self, run_id: str, graph_name: str, steps: Iterable[str] | None = None

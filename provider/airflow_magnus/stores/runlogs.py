@@ -97,7 +97,7 @@ class RunLogStore(AttemptStore):
 
     def run_ids(self) -> list[str]:
         """All runs, sorted. Cost: 1 request for each 1,000 runs."""
-        return self._parts.list_runs()
+        return [name for name in self._parts.list_runs() if not name.startswith(".")]
 
     def headers(self) -> list[RunHeader]:
         """The headers of all runs, the one that started first in front. Cost: 1 LIST and 1 read a run."""
