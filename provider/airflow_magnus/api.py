@@ -16,11 +16,15 @@ import pickle
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 SESSION_VARIABLE = "MAGNUS_SESSION"
+UNREACHABLE = "MAGNUS_NO_SESSION"
+"""Says why code cannot reach the step that it belongs to."""
+_SCRATCH = "MAGNUS_SCRATCH"
 _owner: tuple[int, Session] | None = None
 
 
@@ -90,17 +94,24 @@ def put_in_catalog(filepath: str | os.PathLike[str]) -> None:
 
 def put_object(data: Any, name: str) -> None:
     """Pickle any object into the catalog, for :func:`get_object` of a later step."""
-    with tempfile.TemporaryDirectory(prefix="magnus-object-") as folder:
-        path = Path(folder, "object.pickle")
+    with _object_folder() as folder:
+        path = folder / "object.pickle"
         path.write_bytes(pickle.dumps(data))
         _call("put_in_catalog", path=str(path), name=f"{name}.pickle")
 
 
 def get_object(name: str) -> Any:
     """The object that an earlier step stored by :func:`put_object`. Unpickling runs code: trust your catalog."""
-    with tempfile.TemporaryDirectory(prefix="magnus-object-") as folder:
-        _call("get_from_catalog", name=f"{name}.pickle", folder=folder, literal=True)
-        return pickle.loads(Path(folder, f"{name}.pickle").read_bytes())
+    with _object_folder() as folder:
+        _call("get_from_catalog", name=f"{name}.pickle", folder=str(folder), literal=True)
+        return pickle.loads((folder / f"{name}.pickle").read_bytes())
+
+
+@contextmanager
+def _object_folder() -> Iterator[Path]:
+    """A folder that the step can reach too: in a container, one that it shares."""
+    with tempfile.TemporaryDirectory(prefix="magnus-object-", dir=os.environ.get(_SCRATCH)) as name:
+        yield Path(name).resolve()
 
 
 def get_run_id() -> str:
@@ -128,6 +139,11 @@ def _call(operation: str, **arguments: Any) -> Any:
     if _owner is not None and _owner[0] == os.getpid():
         return _owner[1].call(operation, arguments)
     address = os.environ.get(SESSION_VARIABLE)
+    if not address and os.environ.get(UNREACHABLE):
+        raise RuntimeError(
+            f"{operation}: not available here, as {os.environ[UNREACHABLE]}. Let the function have the parameters as "
+            "arguments and return others, name files in the step's catalog section, secrets in a container step's"
+        )
     if not address:
         raise RuntimeError(
             f"{operation}: this code does not run inside a step of a pipeline; run it by `magnus execute` or on Airflow"

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from airflow_magnus.errors import Fault, PipelineError
+from airflow_magnus.dags.executors import (
+    Maker,
+    command_task,
+    executor_of,
+    image_task,
+    patched,
+    runs_in_container,
+)
+from airflow_magnus.errors import ConfigurationError, Fault, PipelineError, Position
 from airflow_magnus.pipeline.model import CompositeStep, Graph, Step, TaskStep
-
-Maker = Callable[..., Any]
 
 
 def _python(node: TaskStep, /, **kwargs: Any) -> Any:
@@ -48,18 +54,24 @@ MAKERS: Mapping[str, Maker] = {
     "python-lambda": _lambda,
     "shell": _shell,
     "notebook": _notebook,
+    "container": image_task,
 }
 """Command type → what makes its operator. Other packages add theirs by entry points ``airflow_magnus.commands``."""
 
 
 def unsupported(graph: Graph) -> list[Fault]:
     """The steps of a graph that cannot be run yet; looks at no package that a step needs."""
-    return [fault for step in graph.reachable if (fault := _unsupported(step)) is not None]
+    found: dict[Position, Fault] = {}  # the repetitions of a loop stand at one place of the file
+    for step in graph.reachable:
+        if isinstance(step, CompositeStep):
+            for branch in step.branches.values():
+                found |= {fault.position: fault for fault in unsupported(branch) if fault.position}
+        elif (fault := _unsupported(step)) is not None:
+            found[step.position] = fault
+    return list(found.values())
 
 
 def _unsupported(step: Step) -> Fault | None:
-    if isinstance(step, CompositeStep):
-        return _fault(step, f"steps of type {step.kind} cannot be run yet: write its steps in this graph")
     if (
         isinstance(step, TaskStep)
         and step.command_type not in MAKERS
@@ -84,16 +96,30 @@ def make_task(node: Step, /, **kwargs: Any) -> Any:
 
     :raises PipelineError: when this installation cannot run the step.
     """
+    try:
+        return _made(node, kwargs)
+    except (ImportError, ConfigurationError) as error:
+        raise PipelineError([_fault(node, str(error))]) from error
+
+
+def _made(node: Step, kwargs: dict[str, Any]) -> Any:
+    executor = executor_of(kwargs["step"])
+    if executor.type == "mocked":
+        patch = patched(node, kwargs["step"])
+        if not isinstance(patch, Step):
+            from airflow_magnus.operators.mocked import MockedStep
+
+            return MockedStep(command=getattr(node, "command", ""), returns=patch, **kwargs)
+        node = patch
     if not isinstance(node, TaskStep):
         from airflow_magnus.operators.commands import AsIsStep
 
         return AsIsStep(**kwargs)
+    if node.command_type != "container" and runs_in_container(node, executor):
+        return command_task(node, **kwargs)
     maker = MAKERS.get(node.command_type) or _third_party(node.command_type)
     assert maker is not None, "refuse_unsupported was not asked"
-    try:
-        return maker(node, **kwargs)
-    except ImportError as error:
-        raise PipelineError([_fault(node, str(error))]) from error
+    return maker(node, **kwargs)
 
 
 def doc_of(step: Step) -> str:

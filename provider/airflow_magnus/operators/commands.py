@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
 import os
 import shlex
 import signal
@@ -19,11 +16,12 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
 
-from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.operators.calling import arguments_for, function_of, lambda_of, module_of
 from airflow_magnus.operators.environment import preferred_module
 from airflow_magnus.operators.processes import CommandHook
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.step import StepMixin
+from airflow_magnus.runlog.rerun import lambda_arguments
 
 _GRACE = 3
 """Seconds that a command has to end after SIGTERM; Airflow kills the task itself after five."""
@@ -55,71 +53,33 @@ class PythonStep(CommandStep, PythonOperator):
         """Call the function with those parameters that it has arguments for."""
         with preferred_module(self.module_name.partition(".")[0], Path.cwd()):
             function = self.load()
-            return function(**arguments_for(function, self._current.parameters))
+            known = {**self._current.parameters, **self._current.variables}
+            return function(**arguments_for(function, known))
 
     @property
     def module_name(self) -> str:
         """The module of the function; "" when the command names none."""
-        return self.command.strip().rpartition(".")[0]
+        return module_of(self.command)
 
     def load(self) -> Callable[..., Any]:
         """The function; the working folder is first on the path."""
-        module_name, name = self.module_name, self.command.strip().rpartition(".")[2]
-        if not module_name:
-            raise ConfigurationError(
-                f"command {self.command!r} names no module: write module.function or package.module.function"
-            )
-        importlib.invalidate_caches()
-        module = importlib.import_module(module_name)
-        try:
-            function: Callable[..., Any] = getattr(module, name)
-        except AttributeError:
-            there = sorted(n for n, v in vars(module).items() if inspect.isfunction(v))
-            raise ConfigurationError(
-                f"module {module_name!r} ({module.__file__}) has no function {name!r}; it has: "
-                f"{', '.join(there) or 'none'}"
-            ) from None
-        if not callable(function):
-            raise ConfigurationError(f"{self.command!r} is not callable: it is {type(function).__name__}")
-        return function
+        return function_of(self.command)
 
 
 class LambdaStep(PythonStep):
     """Evaluates the source of a lambda and calls it."""
 
     module_name = ""
+    runs_code = False
+
+    def parameters_read(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The lambda's arguments."""
+        names = lambda_arguments(self.command)
+        return {name: v for name, v in parameters.items() if names is None or name in names}
 
     def load(self) -> Callable[..., Any]:
         """The lambda."""
-        try:
-            source = ast.parse(self.command.strip(), mode="eval")
-        except SyntaxError as error:
-            raise ConfigurationError(f"command {self.command!r} is not an expression: {error}") from error
-        function = eval(compile(source, "<python-lambda>", "eval"), {})
-        if not callable(function):
-            raise ConfigurationError(
-                f"command {self.command!r} is not a lambda: write `lambda x: {{'y': x}}`"
-            )
-        called: Callable[..., Any] = function
-        return called
-
-
-def arguments_for(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the parameters those that the function has an argument for; ``**kwargs`` gets nothing (Source: spec §7.1)."""
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    signature = inspect.signature(function)
-    names = [name for name, argument in signature.parameters.items() if argument.kind in by_name]
-    missing = [
-        name
-        for name in names
-        if name not in parameters and signature.parameters[name].default is inspect.Parameter.empty
-    ]
-    if missing:
-        raise TypeError(
-            f"missing parameters: {', '.join(missing)}; this run has: {', '.join(sorted(parameters)) or 'none'}. "
-            "Give them at the start, return them from a step before, or give the argument a default"
-        )
-    return {name: parameters[name] for name in names if name in parameters}
+        return lambda_of(self.command)
 
 
 class ShellStep(CommandStep, BashOperator):
@@ -151,7 +111,7 @@ class ShellStep(CommandStep, BashOperator):
         """The exit status and the last lines of output."""
         process = self.subprocess_hook.sub_process
         if isinstance(error, AirflowException) and process is not None and process.returncode:
-            return "\n".join([_ended(process.returncode), *self.subprocess_hook.tail])
+            return "\n".join([ended(process.returncode), *self.subprocess_hook.output.tail])
         return super().failure_message(error)
 
     def finish(self) -> None:
@@ -171,12 +131,14 @@ class AsIsStep(CommandStep, BaseOperator):
     """Does nothing and succeeds; gets and puts are honoured."""
 
     reads_environment = False
+    runs_code = False
 
     def execute(self, context: Any) -> None:
         """Nothing."""
 
 
-def _ended(status: int) -> str:
+def ended(status: int) -> str:
+    """How a command ended that did not end well; a status below 0 is a signal, as Python says it."""
     if status > 0:
         return f"command exited with status {status}"
     try:

@@ -17,7 +17,7 @@ IMAGE_VARIABLE = "MAGNUS_IMAGE_DIGEST"
 
 def code_identities(folder: Path, context: Any = None) -> list[CodeIdentity]:
     """What can be said of the code in ``folder``; nothing where nothing is known."""
-    found = [git_identity(folder.resolve()), _image_identity(), _bundle_identity(context)]
+    found = [git_identity(folder.resolve()), _image_identity(context), _bundle_identity(context)]
     return [identity for identity in found if identity is not None]
 
 
@@ -70,8 +70,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _image_identity() -> CodeIdentity | None:
-    digest = os.environ.get(IMAGE_VARIABLE)
+def _image_identity(context: Any) -> CodeIdentity | None:
+    ran = getattr(context and context.get("task"), "image_id", None)  # of a step in a container of its own
+    digest = ran or os.environ.get(IMAGE_VARIABLE)
     if not digest:
         return None
     return CodeIdentity(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import MissingExtraError, StepFailedError
+from airflow_magnus.operators.calling import cell_parameters, executed_copy
 from airflow_magnus.operators.commands import CommandStep
 from airflow_magnus.operators.session import StepSession
 
@@ -32,9 +32,8 @@ class NotebookStep(CommandStep, PapermillOperator):
     def __init__(
         self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any
     ) -> None:
-        notebook = Path(command)
         self.command = command
-        self.output_path = output or str(notebook.with_name(f"{notebook.stem}_out.ipynb"))
+        self.output_path = output or executed_copy(command)
         super().__init__(
             input_nb=command, output_nb=self.output_path, kernel_name=kernel, log_output=True, **kwargs
         )
@@ -48,11 +47,7 @@ class NotebookStep(CommandStep, PapermillOperator):
             raise StepFailedError(
                 f"there is no notebook {self.command!r} in {Path.cwd()}: write its path from the pipeline's folder"
             )
-        self.parameters = {
-            name: value
-            for name, value in session.parameters.items()
-            if name.isidentifier() and not keyword.iskeyword(name)
-        }
+        self.parameters = cell_parameters(session.parameters)
         Path(self.output_path).parent.mkdir(parents=True, exist_ok=True)
 
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:

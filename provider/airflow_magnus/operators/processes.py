@@ -1,4 +1,4 @@
-"""Run a shell step's command, and remember what it said last."""
+"""Run a shell step's command; show what commands and containers say, and remember the last of it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,37 @@ _PATIENCE = 0.2
 """Seconds between two looks whether the command has ended."""
 
 
+class Output:
+    """What a command writes: printed line by line; its last lines are remembered.
+
+    It is seen at any level of logging; Airflow puts it into the task's log.
+    """
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        self.tail: deque[str] = deque(maxlen=_LAST_LINES)
+        self._encoding = encoding
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; a line that has not ended is kept for later."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self._show(line)
+
+    def end(self) -> None:
+        """Show what is left."""
+        if self._rest:
+            self._show(self._rest)
+        self._rest = b""
+
+    def _show(self, data: bytes) -> None:
+        line = data.decode(self._encoding, errors="backslashreplace").rstrip()
+        self.tail.append(_shortened(line))
+        print(line, flush=True)  # noqa: T201
+
+
 class CommandHook(SubprocessHook):
     """Logs a command's output line by line and remembers its last lines.
 
@@ -27,7 +58,7 @@ class CommandHook(SubprocessHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tail: deque[str] = deque(maxlen=_LAST_LINES)
+        self.output = Output()
 
     def run_command(
         self,
@@ -41,15 +72,15 @@ class CommandHook(SubprocessHook):
             command, stdout=PIPE, stderr=STDOUT, cwd=cwd, env=env, start_new_session=True
         )
         # The pipe is not closed when an exception passes: the command may write while on_kill ends it.
-        self._log_output(process, output_encoding)
+        self.output = Output(output_encoding)
+        self._log_output(process)
         process.wait()
         self._close_stdout()
         return SubprocessResult(exit_code=process.returncode, output="")
 
-    def _log_output(self, process: Popen[bytes], encoding: str) -> None:
+    def _log_output(self, process: Popen[bytes]) -> None:
         assert process.stdout is not None
         descriptor = process.stdout.fileno()
-        rest = b""
         while True:
             has_ended = process.poll() is not None
             if not select.select([descriptor], [], [], 0 if has_ended else _PATIENCE)[0]:
@@ -59,18 +90,8 @@ class CommandHook(SubprocessHook):
             data = os.read(descriptor, 65536)
             if not data:
                 break
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > _LONGEST_LINE:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._log_line(line, encoding)
-        if rest:
-            self._log_line(rest, encoding)
-
-    def _log_line(self, data: bytes, encoding: str) -> None:
-        line = data.decode(encoding, errors="backslashreplace").rstrip()
-        self.tail.append(_shortened(line))
-        print(line, flush=True)  # noqa: T201 - seen at any level of logging; Airflow puts it into the task's log
+            self.output.write(data)
+        self.output.end()
 
 
 def _shortened(line: str) -> str:

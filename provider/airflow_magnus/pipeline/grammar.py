@@ -86,9 +86,9 @@ COMMAND_TYPES: Mapping[str, Mapping[str, str]] = {
     "container": {
         "image": "text",
         "command": "text",
-        "context_path": "text",
-        "data_folder": "text",
-        "output_parameters_file": "text",
+        "context_path": "path inside",
+        "data_folder": "folder",
+        "output_parameters_file": "folder",
         "secrets": "texts",
     },
 }

@@ -44,10 +44,49 @@ _S3 = {
 _FOLDER = {"compute_data_folder": "folder"}
 _LOG_FOLDER = ServiceType({"log_folder": "text"})
 _S3_LOG = ServiceType(_S3, required=(("s3_bucket", "url"),))
+_PARALLEL = {"enable_parallel": "flag"}
+_DOCKER = {
+    "docker_image": "text",
+    "environment": "text mapping",
+    "optional_docker_args": "mapping",
+}
+_POD = {
+    "docker_image": "text",
+    "environment": "text mapping",
+    "namespace": "text",
+    "service_account_name": "text",
+    "persistent_volume_claim": "text",
+    "mount_path": "text",
+    "pod_template_file": "text",
+    "kubernetes_conn_id": "text",
+    "in_cluster": "flag",
+    "cluster_context": "text",
+    "config_file": "text",
+    "image_pull_policy": "text",
+    "image_pull_secrets": "texts",
+    "labels": "text mapping",
+    "annotations": "text mapping",
+    "node_selector": "text mapping",
+    "container_resources": "mapping",
+    "security_context": "mapping",
+    "container_security_context": "mapping",
+    "priority_class_name": "text",
+    "startup_timeout_seconds": "positive",
+    "active_deadline_seconds": "positive",
+}
+
+CONTAINER_KEYS: Mapping[str, Mapping[str, str]] = {
+    "local-container": {**_DOCKER, "run_in_local": "flag"},
+    "k8s-job": {**_POD, "run_in_local": "flag"},
+}
+"""Executor type to the settings that one step may have of its own, and the kind of their values."""
 
 SERVICE_TYPES: Mapping[str, Mapping[str, ServiceType]] = {
     "executor": {
-        "local": ServiceType({"enable_parallel": "flag"}),
+        "local": ServiceType(_PARALLEL),
+        "local-container": ServiceType({**_PARALLEL, **_DOCKER}, required=(("docker_image",),)),
+        "k8s-job": ServiceType({**_PARALLEL, **_POD}, required=(("docker_image", "pod_template_file"),)),
+        "mocked": ServiceType({"patches": "patches"}),
     },
     "run_log_store": {
         "buffered": ServiceType(),
@@ -86,11 +125,6 @@ REPLACED: Mapping[str, Mapping[str, str]] = {
             ("slurm", "slurm-job"),
             "is not supported: write local and let an Airflow queue (executor_config.airflow.queue) choose the machine",
         ),
-        **dict.fromkeys(
-            ("local-container", "k8s-job"),
-            "is not supported yet: write local, and let executor_config.airflow choose executor, queue and pool",
-        ),
-        "mocked": "is not supported yet: write as-is as the type of a step that is to pass without running",
         "airflow": "is not needed: write local, which means where Airflow runs the task",
     },
     "run_log_store": {

@@ -12,7 +12,7 @@ from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.extensions import extension_types
 from airflow_magnus.pipeline.grammar import AIRFLOW_STEP_KEYS, AIRFLOW_STEP_REFUSED, COMMAND_TYPES
 from airflow_magnus.pipeline.model import CatalogRequest
-from airflow_magnus.pipeline.service_types import EXECUTOR_TYPES
+from airflow_magnus.pipeline.service_types import CONTAINER_KEYS, EXECUTOR_TYPES
 from airflow_magnus.pipeline.values import check_folder, check_pattern, check_values
 
 _CATALOG_KEYS = ("compute_data_folder", "get", "put")
@@ -40,11 +40,12 @@ def _patterns(section: Cursor) -> tuple[str, ...]:
 
 
 def executor_settings(step: Cursor, *, with_mode_config: bool = True) -> dict[str, dict[str, Any]]:
-    """Read ``executor_config`` (executor type → mapping); the older ``mode_config`` counts as that of ``local``."""
+    """Read ``executor_config`` (executor type → mapping); the older ``mode_config`` counts as that of ``local``, and of containers."""
     settings: dict[str, dict[str, Any]] = {}
     older = step.at("mode_config")
     if with_mode_config and older.value is not None and older.as_mapping() is not None and older.is_json():
         settings["local"] = dict(older.value)
+        settings |= _for_containers(older)
     section = step.at("executor_config")
     if section.value is None or section.as_mapping() is None:
         return settings
@@ -55,7 +56,23 @@ def executor_settings(step: Cursor, *, with_mode_config: bool = True) -> dict[st
         if executor == "airflow":
             entry.check_keys(AIRFLOW_STEP_KEYS, refused=AIRFLOW_STEP_REFUSED)
             check_values(entry, AIRFLOW_STEP_KEYS)
+        elif executor in CONTAINER_KEYS:
+            entry.check_keys(CONTAINER_KEYS[executor])
+            check_values(entry, CONTAINER_KEYS[executor])
+        elif executor == "local" and entry.at("optional_docker_args").value is not None:
+            entry.at("optional_docker_args").as_mapping()
         settings[executor] = {**settings.get(executor, {}), **entry.value}
+    return settings
+
+
+def _for_containers(older: Cursor) -> dict[str, dict[str, Any]]:
+    """What a ``mode_config`` says to the executors that use containers; it does not tell for which one it was written."""
+    settings: dict[str, dict[str, Any]] = {}
+    for executor, keys in CONTAINER_KEYS.items():
+        check_values(older, keys)
+        known = {key: value for key, value in older.value.items() if key in keys}
+        if known:
+            settings[executor] = known
     return settings
 
 

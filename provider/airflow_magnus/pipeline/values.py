@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.durations import FORMS, parse_duration
+from airflow_magnus.pipeline.patches import check_patches
 
 ADDRESSING_STYLES = ("auto", "path", "virtual")
 
@@ -119,6 +120,12 @@ def _check_text_mapping(entry: Cursor) -> None:
             item.as_text()
 
 
+def _check_path_inside(entry: Cursor) -> None:
+    path = entry.as_text()
+    if path is not None and (not path.startswith("/") or ".." in path.split("/") or not path.strip("/")):
+        entry.fault(f'"{path}" must be an absolute path in the container, below /, without ".."')
+
+
 KINDS: Mapping[str, Callable[[Cursor], object]] = {
     "text": Cursor.as_text,
     "any text": lambda entry: entry.as_text(empty=True),
@@ -130,6 +137,8 @@ KINDS: Mapping[str, Callable[[Cursor], object]] = {
     "flag": Cursor.as_flag,
     "mapping": _check_json_mapping,
     "folder": check_folder,
+    "path inside": _check_path_inside,
+    "patches": check_patches,
     "duration": check_duration,
     "moment": check_moment,
     "timezone": check_timezone,
