@@ -27,14 +27,51 @@ def function(source: str, **keys: Any) -> dict[str, Any]:
     return task(source, "python-lambda", **keys)
 
 
-def linear(steps: dict[str, dict[str, Any]], **sections: Any) -> str:
-    """The pipeline of steps in this order; each step's own ``next`` wins."""
+def graph(steps: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The graph of steps in this order; each step's own ``next`` wins."""
     names = [*steps, "success"]
     made = {name: {"next": names[i + 1], **step} for i, (name, step) in enumerate(steps.items())}
     made |= {"success": {"type": "success"}, "fail": {"type": "fail"}}
-    return yaml.safe_dump(
-        {**sections, "dag": {"start_at": names[0], "steps": made}}, sort_keys=False, allow_unicode=True
-    )
+    return {"start_at": names[0], "steps": made}
+
+
+def parallel(branches: dict[str, dict[str, dict[str, Any]]], **keys: Any) -> dict[str, Any]:
+    """A parallel step; of each branch its steps, as of :func:`graph`."""
+    return {"type": "parallel", "branches": {n: graph(steps) for n, steps in branches.items()}, **keys}
+
+
+def mapped(
+    steps: dict[str, dict[str, Any]], over: str = "items", name: str = "item", **keys: Any
+) -> dict[str, Any]:
+    """A map step over a parameter that holds a list."""
+    return {"type": "map", "iterate_on": over, "iterate_as": name, "branch": graph(steps), **keys}
+
+
+def conditional(
+    parameter: str,
+    branches: dict[str, dict[str, dict[str, Any]]],
+    default: dict[str, dict[str, Any]] | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """A conditional step."""
+    made = {"type": "conditional", "parameter": parameter, **keys}
+    made["branches"] = {n: graph(steps) for n, steps in branches.items()}
+    return made if default is None else {**made, "default": graph(default)}
+
+
+def loop(steps: dict[str, dict[str, Any]], most: int, **keys: Any) -> dict[str, Any]:
+    """A loop of at most so many repetitions."""
+    return {"type": "loop", "max_iterations": most, "branch": graph(steps), **keys}
+
+
+def sub(path: str, **keys: Any) -> dict[str, Any]:
+    """A dag step: the pipeline of another file."""
+    return {"type": "dag", "dag_definition": path, **keys}
+
+
+def linear(steps: dict[str, dict[str, Any]], **sections: Any) -> str:
+    """The pipeline of steps in this order; each step's own ``next`` wins."""
+    return yaml.safe_dump({**sections, "dag": graph(steps)}, sort_keys=False, allow_unicode=True)
 
 
 def only(step: dict[str, Any], **sections: Any) -> str:
