@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -227,16 +228,21 @@ def test_operator_of_another_provider_is_a_step_when_mixin_is_added(
     assert "bucket" in made.get_task("list").template_fields
 
 
-def test_no_folder_socket_or_path_is_left_when_task_has_ended(run_dag: RunDag, tmp_path: Path) -> None:
+def test_no_folder_socket_or_path_is_left_when_task_has_ended(
+    run_dag: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tempfile
 
-    before = {p.name for p in Path(tempfile.gettempdir()).glob("magnus-*")}
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path_before = list(sys.path)
     with dag("leftovers") as made:
-        PythonTask(task_id="good", python_callable=lambda: None)
+        PythonTask(
+            task_id="good", python_callable=lambda: (tmp_path / "seen").write_text(str(os.listdir(tmp_path)))
+        )
         BashTask(task_id="bad", bash_command="exit 1")
     run_dag(made)
-    assert {p.name for p in Path(tempfile.gettempdir()).glob("magnus-*")} == before
+    assert "magnus-" in (tmp_path / "seen").read_text()
+    assert list(tmp_path.glob("magnus-*")) == []
     assert sys.path == path_before
 
 
