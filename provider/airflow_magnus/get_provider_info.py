@@ -54,6 +54,12 @@ _OPTIONS = {
         "",
         example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
     ),
+    "cache_plans": _option(
+        "Keep checked pipelines in magnus/plans below Airflow's home, readable by Airflow's own user alone, so that a"
+        " file that did not change is not checked again whenever it is read.\n",
+        "True",
+        "boolean",
+    ),
     "keep_work_folders": _option(
         "Keep the working folders of tasks that have ended, to look into them.\n", "False", "boolean"
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskGroup
 
+from airflow_magnus.dags import plan_cache
 from airflow_magnus.dags.kinds import refuse_unsupported
 from airflow_magnus.dags.routing import Plan, add_graph
 from airflow_magnus.dags.settings import dag_arguments
@@ -19,7 +20,6 @@ from airflow_magnus.operators.run import RunSettings
 from airflow_magnus.operators.workspace import WorkspaceSettings
 from airflow_magnus.pipeline.identifiers import dag_id_of, task_id_of
 from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
-from airflow_magnus.pipeline.parser import load_pipeline
 from airflow_magnus.pipeline.services import resolve_services
 from airflow_magnus.pipeline.variables import read_variables
 
@@ -108,7 +108,7 @@ def loaded(
     :raises PipelineError: with every fault of the file, or when it names a service that cannot be used.
     """
     known = read_variables(None, os.environ) | dict(variables or {})
-    pipeline = load_pipeline(file, variables=known)
+    pipeline = plan_cache.load(file, known, plan_cache.plans_folder())
     folder = pipeline.path.parent.resolve()
     config = beside_caller(config_file) if config_file else None
     settings = resolve_services(config, pipeline.services, folder, known)

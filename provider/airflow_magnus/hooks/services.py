@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.pipeline.model import ServiceSettings
-from airflow_magnus.runlog.records import RunHeader
-from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
-from airflow_magnus.stores.runlogs import RunLogStore
-from airflow_magnus.stores.secrets import SecretsStore, open_secrets
-from airflow_magnus.stores.services import DEFAULTS, compute_data_folder, open_catalog, open_run_log
 
 if TYPE_CHECKING:
     import boto3
+
+    from airflow_magnus.runlog.records import RunHeader
+    from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
+    from airflow_magnus.stores.runlogs import RunLogStore
+    from airflow_magnus.stores.secrets import SecretsStore
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,9 @@ def open_services(sources: ServiceSources) -> OpenServices:
     :raises ConfigurationError: when a service cannot be used as it is configured, or a connection that was asked for
         does not exist.
     """
+    from airflow_magnus.stores.secrets import open_secrets  # not where a DAG file is only parsed
+    from airflow_magnus.stores.services import DEFAULTS, compute_data_folder, open_catalog, open_run_log
+
     chosen = {name: _chosen(sources, name) for name in CONNECTIONS}
     run_log, catalog, secrets = (chosen[name] for name in ("run_log_store", "catalog", "secrets"))
     secret_store = open_secrets(secrets.settings, folder=secrets.folder, session=secrets.session)
@@ -130,6 +133,8 @@ def _chosen(sources: ServiceSources, name: str) -> _Chosen:
     if settings is not None:
         return _with_aws_connection(settings, folder)
     if not sources.uses_airflow:
+        from airflow_magnus.stores.services import DEFAULTS
+
         return _Chosen(DEFAULTS[name], folder)
     conn_id = sources.connections.get(name)
     return _from_connection(name, conn_id or _configured_connection(name), is_asked_for=bool(conn_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_magnus.operators.place import GraphPlace, Items, StepPlace, identity_at
@@ -18,7 +18,9 @@ from airflow_magnus.runlog.records import (
     StepIdentity,
     timestamp,
 )
-from airflow_magnus.stores.attempts import AttemptStore
+
+if TYPE_CHECKING:
+    from airflow_magnus.stores.attempts import AttemptStore
 
 _MOST_REASONS = 10
 """Branches that a message names; a map may have thousands."""

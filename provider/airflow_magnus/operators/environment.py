@@ -46,6 +46,11 @@ def parameter_variables(parameters: Mapping[str, Any], warnings: list[str]) -> d
     return variables
 
 
+def item_variable(items: Mapping[str, Any]) -> dict[str, str]:
+    """The variable of the maps and loops around a step; none outside them."""
+    return {MAP_VARIABLE: json.dumps(items)} if items else {}
+
+
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:
     """The environment of a step's children: this process's without Airflow's secrets and settings, and ``own``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
@@ -18,7 +18,9 @@ from airflow_magnus.operators.run import RunSettings, header_of
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.runlog.history import StepHistory
 from airflow_magnus.runlog.records import AttemptClosed, CodeIdentity, RunHeader, StepIdentity
-from airflow_magnus.stores.attempts import AttemptStore
+
+if TYPE_CHECKING:
+    from airflow_magnus.stores.attempts import AttemptStore
 
 STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
 """State of a step's task → status of the step; with any other state the step did not run."""
@@ -46,6 +48,8 @@ class RecordTask(BaseOperator):
     deciding: frozenset[str] = frozenset()
     """Of the ends of a run: states of the task with which it has said how the run went."""
 
+    _to_end: Callable[[], Any] | None = None
+
     def __init__(
         self, *, place: StepPlace, services: ServiceSources, run: RunSettings, **kwargs: Any
     ) -> None:
@@ -53,7 +57,6 @@ class RecordTask(BaseOperator):
         self.place = place
         self.services = services
         self.run_settings = run
-        self._to_end: Callable[[], Any] | None = None
 
     def execute(self, context: Any) -> Any:
         """Do what the task is for; when it was cleared alone after its run had ended, end the run log again."""

@@ -18,9 +18,6 @@ from airflow_magnus.runlog.records import (
     StepIdentity,
 )
 from airflow_magnus.runlog.rerun import RerunPlan, path_records, plan_rerun
-from airflow_magnus.stores.catalog import kept_at
-from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.owners import goes_on
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +30,8 @@ def plan_of_rerun(
     :param header: of the new run.
     :raises RunNotFoundError: when there is no such run, or it still goes on.
     """
+    from airflow_magnus.stores.owners import goes_on
+
     document = services.run_log.find(wanted)
     earlier = services.run_log.header(document.run_id)
     if document.status == "PROCESSING" and goes_on(earlier):
@@ -66,6 +65,8 @@ def taking_over(
 
 def _lost(header: RunHeader, run_id: str, graphs: Graphs, services: OpenServices) -> list[str]:
     """Steps of which a file that some step gets is no longer in the catalog, whole."""
+    from airflow_magnus.stores.globs import matches
+
     wanted = {pattern for section in _sections(header) for pattern in _patterns(section)}
     lost = []
     for histories in graphs.values():
@@ -123,6 +124,8 @@ def taken_from(
     opened: AttemptOpened, closed: AttemptClosed, run_id: str, header: RunHeader, services: OpenServices
 ) -> AttemptClosed:
     """The record of an attempt that has what an attempt of another run has made, its files copied into this run's folder."""
+    from airflow_magnus.stores.catalog import kept_at
+
     there = services.catalog.located(run_id, closed.puts())
     hidden = header.shadowed.get(opened.step.internal_name, [])
     moved: list[CatalogEntry] = []

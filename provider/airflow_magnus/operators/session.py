@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import (
     CatalogEntryNotFoundError,
@@ -20,7 +20,9 @@ from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
-from airflow_magnus.stores.attempts import OpenAttempt
+
+if TYPE_CHECKING:
+    from airflow_magnus.stores.attempts import OpenAttempt
 
 _SHORTEST_SECRET = 8
 """Characters below which a secret's text may stand in a parameter by chance."""

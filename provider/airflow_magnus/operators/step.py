@@ -8,7 +8,6 @@ open, and the next attempt, a terminal node or a reader closes it.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import sys
@@ -24,12 +23,12 @@ from airflow_magnus import api
 from airflow_magnus.errors import StepFailedError
 from airflow_magnus.hooks.services import open_services
 from airflow_magnus.operators.environment import (
-    MAP_VARIABLE,
     METRIC,
     PARAMETER,
     PARAMETERS_FILE,
     child_environment,
     code_path,
+    item_variable,
     parameter_variables,
     replaced_environment,
     variables_set,
@@ -91,6 +90,13 @@ class StepMixin:
             "run_parameters": "json",
         }
 
+    # Of the class: Airflow looks at each attribute that is set on a task, and a DAG has thousands.
+    run_parameters: Mapping[str, Any] | None = None
+    _session: StepSession | None = None
+    _open: ExitStack | None = None
+    _result: Any = None
+    _is_attempting = False
+    _taken: AttemptClosed | None = None
     template_fields: ClassVar[Sequence[str]]
     template_fields_renderers: ClassVar[dict[str, str]]
 
@@ -99,12 +105,6 @@ class StepMixin:
         self.step = step or StepSettings()
         self.catalog_get = tuple(self.step.get)
         self.catalog_put = tuple(self.step.put)
-        self.run_parameters: Mapping[str, Any] | None = None
-        self._session: StepSession | None = None
-        self._open: ExitStack | None = None
-        self._result: Any = None
-        self._is_attempting = False
-        self._taken: AttemptClosed | None = None
 
     @property
     def step_name(self) -> str:
@@ -300,7 +300,7 @@ class StepMixin:
                 "MAGNUS_RUN_TAG": session.header.tag or "",
                 PARAMETERS_FILE: str(parameters_file),
                 **parameter_variables(session.parameters, session.warnings if self.reads_environment else []),
-                **({MAP_VARIABLE: json.dumps(session.variables)} if session.variables else {}),
+                **item_variable(session.variables),
             }
             self.child_environment = child_environment(own)
             stack.enter_context(replaced_environment(self.process_environment(own)))

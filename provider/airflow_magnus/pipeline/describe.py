@@ -9,6 +9,7 @@ from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
 from airflow_magnus.pipeline.model import CompositeStep, Graph, Pipeline, Step, TaskStep
 
 _INDENT = "  "
+_MARKED = {ord(character): f"\\{character}" for character in "\\`*_{}[]<>()#|~"}
 _ID_UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _ENTITIES = {'"': "#quot;", "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "`": "#96;"}
 _COLUMNS = ("step", "kind", "command", "next", "on failure", "gets", "puts")
@@ -157,7 +158,7 @@ def _row(cells: list[str] | tuple[str, ...]) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>()#|~])", r"\\\1", " ".join(text.split()))
+    return " ".join(text.split()).translate(_MARKED)
 
 
 def _code(text: str) -> str:

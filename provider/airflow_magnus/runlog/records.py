@@ -43,7 +43,8 @@ Message = Annotated[str, BeforeValidator(lambda value: printable(value) if isins
 class Record(BaseModel):
     """Base of all records: unknown fields of a later version are kept, not refused; NaN stays NaN."""
 
-    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants")
+    # Validators are made when they are first used: not where a DAG file is only parsed.
+    model_config = ConfigDict(extra="allow", ser_json_inf_nan="constants", defer_build=True)
 
 
 class CodeIdentity(Record):
