@@ -25,6 +25,9 @@ _DIFF = f"""Where two runs part, and what differs of each step. A and B: {_RUN};
 run log: a path with a `/`, or one that ends in `.json`. Exit status: 0 they are equal, 1 they differ, 2 refused."""
 
 
+_REPAIR = "end the run log of a run that has ended without telling it; asks Airflow's database on its machine"
+
+
 def add_runlog(parser: argparse.ArgumentParser) -> None:
     """Add the commands to the parser of ``magnus runlog``."""
     commands = parser.add_subparsers(dest="runlog_command", required=True, metavar="COMMAND")
@@ -38,7 +41,10 @@ def add_runlog(parser: argparse.ArgumentParser) -> None:
     diff.add_argument("b", metavar="B", help="another one")
     diff.add_argument("--json", action="store_true", help="everything that was compared, for programs")
     diff.set_defaults(handler=_diff)
-    for command in (show, listing, diff):
+    repair = commands.add_parser("repair", help=_REPAIR, description=_REPAIR, allow_abbrev=False)
+    repair.add_argument("run", metavar="RUN", help=_RUN)
+    repair.set_defaults(handler=_repair)
+    for command in (show, listing, diff, repair):
         add_config_file(command)
         command.add_argument("--conn-id", metavar="ID", help="read from this Airflow connection")
         command.add_argument(
@@ -65,6 +71,15 @@ def _list(options: argparse.Namespace, _: list[str]) -> int:
         tag = f"  {log.tag}" if log.tag else ""
         _tell(f"{log.run_id}  {log.status:<10}  {getattr(log, 'pipeline', '')}{tag}")
     return 0
+
+
+def _repair(options: argparse.Namespace, _: list[str]) -> int:
+    from airflow_magnus.dags.repairing import repair
+
+    runs = _Runs(options)
+    log, told = repair(runs.store, runs.find(options.run).run_id)
+    _tell(told)
+    return 0 if log.status != "PROCESSING" else DIFFERENT
 
 
 def _diff(options: argparse.Namespace, _: list[str]) -> int:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_magnus.operators.place import GraphPlace, Items, StepPlace, identity_at
-from airflow_magnus.operators.record_task import reconcile
 from airflow_magnus.operators.route import Way
 from airflow_magnus.runlog.history import StepHistory, left_by, merged
 from airflow_magnus.runlog.records import (
@@ -148,12 +147,11 @@ def bring_in_line(
     items: Mapping[str, Items],
     graphs: Mapping[str, Mapping[str, StepHistory]],
 ) -> bool:
-    """Let the records of the branches' steps say what Airflow says; see :func:`reconcile`.
+    """Let the records of the branches' steps say what Airflow says; see ``AttemptStore.reconcile``.
 
     :param items: graph name → its tuple of items.
     """
-    return reconcile(
-        run_log,
+    return run_log.reconcile(
         run_id,
         [
             (

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.branches import Branch, Outcome, bring_in_line, conclude, outcome_of
 from airflow_magnus.operators.place import Items, StepPlace
-from airflow_magnus.operators.record_task import RecordTask, reconcile, statuses_of
+from airflow_magnus.operators.record_task import RecordTask, statuses_of
 from airflow_magnus.operators.rerun import is_reused, restored
 from airflow_magnus.operators.route import Route, Way
 from airflow_magnus.operators.run import scheduler_ids
@@ -138,7 +138,7 @@ class BranchesEnd(CompositeTask):
                 return
             raise AirflowSkipException("the step was not reached")
         if started == "failed" or history is None:
-            reconcile(services.run_log, header.run_id, [(place.identity, history, "FAIL")])
+            services.run_log.reconcile(header.run_id, [(place.identity, history, "FAIL")])
             raise AirflowFailException(_why(history) or f"task {self.start_task_id} failed")
         outcomes = self._outcomes(context, states, items, index)
         closed = _conclude(self, context, services, header, place, history.latest.opened, outcomes)

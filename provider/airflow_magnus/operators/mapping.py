@@ -18,7 +18,7 @@ from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.branches import Branch, Outcome, bring_in_line, conclude, outcome_of
 from airflow_magnus.operators.composite import CompositeTask
 from airflow_magnus.operators.place import Items, StepPlace
-from airflow_magnus.operators.record_task import reconcile, statuses_of
+from airflow_magnus.operators.record_task import statuses_of
 from airflow_magnus.operators.rerun import is_reused, restore_branch, restored, reused_branches
 from airflow_magnus.operators.route import tuples_of
 from airflow_magnus.operators.run import scheduler_ids
@@ -289,7 +289,7 @@ class _Ending:
             return closed
         if self._started == "skipped":
             return None
-        reconcile(self._run_log, self._run_id, [(place.identity, history, "FAIL")])
+        self._run_log.reconcile(self._run_id, [(place.identity, history, "FAIL")])
         message = (closed.message if closed else "") or f"task {self._task.start_task_id} failed"
         return AttemptClosed(
             step=place.identity, number=0, attempt_id="", start_time="", status="FAIL", message=message

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -15,15 +14,11 @@ from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.place import StepPlace
 from airflow_magnus.operators.run import RunSettings, header_of
-from airflow_magnus.operators.states import task_states
-from airflow_magnus.runlog.history import StepHistory
-from airflow_magnus.runlog.records import AttemptClosed, CodeIdentity, RunHeader, StepIdentity
+from airflow_magnus.operators.states import STATUS_OF, task_states
+from airflow_magnus.runlog.records import CodeIdentity, RunHeader
 
 if TYPE_CHECKING:
-    from airflow_magnus.stores.attempts import AttemptStore
-
-STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
-"""State of a step's task → status of the step; with any other state the step did not run."""
+    pass
 
 
 def reopen(task: Any, run: RunSettings, context: Any, services: OpenServices, header: RunHeader) -> bool:
@@ -96,50 +91,3 @@ def statuses_of(
     suffix = "" if map_index is None else f"_{map_index}"
     found = {name: STATUS_OF.get(states.get(task_id + suffix, "")) for name, task_id in tasks.items()}
     return {name: status for name, status in found.items() if status is not None}
-
-
-def reconcile(
-    run_log: AttemptStore,
-    run_id: str,
-    steps: Iterable[tuple[StepIdentity, StepHistory | None, str]],
-) -> bool:
-    """Bring the records of steps in line with what Airflow says: killed attempts, tasks marked by hand.
-
-    :param steps: of each step what is recorded and its status by Airflow.
-    :returns: whether anything was written.
-    """
-    changed = False
-    for identity, history, status in steps:
-        latest = history.latest if history else None
-        if latest is not None and latest.closed is None:
-            run_log.close_left_open(run_id, latest.opened)
-            changed = True
-        if (history.status if history and latest and latest.closed else "") == status:
-            continue
-        if latest is not None and latest.closed is None and status == "FAIL":
-            continue
-        run_log.append(run_id, _marked(identity, history, status))
-        changed = True
-    return changed
-
-
-def _marked(identity: StepIdentity, history: StepHistory | None, status: str) -> AttemptClosed:
-    """The record of a step whose task was given another state; a composite one keeps what its branches have left."""
-    state = next(state for state, name in STATUS_OF.items() if name == status)
-    message = f"Airflow's task has the state {state!r}, set from outside"
-    outcome: dict[str, Any] = {"status": status, "message": message, "is_attempt": False}
-    if history is None:
-        return AttemptClosed(
-            step=identity, number=0, attempt_id=f"marked-{uuid4().hex}", start_time="", **outcome
-        ).model_copy(update={"scheduler": {"state": state}})
-    latest = history.latest
-    kept = latest.closed if latest.closed is not None and identity.is_composite else None
-    if kept is not None:
-        outcome |= {"parameters": kept.parameters, "data_catalog": kept.data_catalog}
-    return latest.opened.model_copy(
-        update={
-            "number": latest.opened.number + 1,
-            "attempt_id": f"marked-{uuid4().hex}",
-            "scheduler": {"state": state},
-        }
-    ).ended(**outcome)

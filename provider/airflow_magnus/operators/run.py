@@ -103,6 +103,7 @@ def _wanted(
         scheduler={
             "type": "airflow",
             "dag_id": dag_id,
+            "airflow_dag_id": dag_run.dag_id,
             "run_id": dag_run.run_id,
             "run_after": dag_run.run_after.isoformat(),
             "first_start": dag_run.start_date.isoformat() if dag_run.start_date else "",

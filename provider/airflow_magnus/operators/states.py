@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
+"""State of a step's task → status of the step; with any other state the step did not run."""
 _MOST_NAMED = 100
 """Task ids that fit into the address of one request."""
 

@@ -12,9 +12,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_magnus.errors import MagnusError
 from airflow_magnus.hooks.services import OpenServices, ServiceSources
 from airflow_magnus.operators.place import StepPlace, is_written_by_hand, place_in_dag
-from airflow_magnus.operators.record_task import STATUS_OF, RecordTask, reconcile
+from airflow_magnus.operators.record_task import RecordTask
 from airflow_magnus.operators.run import RunSettings, scheduler_ids
-from airflow_magnus.operators.states import task_states
+from airflow_magnus.operators.states import STATUS_OF, task_states
 from airflow_magnus.runlog.definition import graph_of, recorded_path
 from airflow_magnus.runlog.history import StepHistory, before_first_step, visible
 from airflow_magnus.runlog.records import RunHeader, StepIdentity
@@ -66,8 +66,7 @@ class TerminalNode(RecordTask):
         """Bring the run log in line with what Airflow says: killed attempts, tasks marked by hand."""
         states = task_states(context, self.steps)
         recorded = services.run_log.graph(header.run_id, "")
-        reconcile(
-            services.run_log,
+        services.run_log.reconcile(
             header.run_id,
             [
                 (identity, recorded.get(identity.name), STATUS_OF[states[task_id]])

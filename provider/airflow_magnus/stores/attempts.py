@@ -6,10 +6,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 from airflow_magnus.errors import AttemptLostError
 from airflow_magnus.runlog import layout
-from airflow_magnus.runlog.history import StepHistory, histories_of
+from airflow_magnus.runlog.history import Attempt, StepHistory, histories_of
 from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, StepIdentity
 from airflow_magnus.stores.parallel import in_parallel
 from airflow_magnus.stores.parts import READERS, PartStore
@@ -131,6 +132,26 @@ class AttemptStore:
         """Record many outcomes. Cost: 1 request each, many at a time."""
         in_parallel(lambda one: self.append(run_id, one), closed, READERS)
 
+    def reconcile(self, run_id: str, steps: Iterable[tuple[StepIdentity, StepHistory | None, str]]) -> bool:
+        """Let the records say what Airflow says of steps: killed attempts, tasks that were marked by hand.
+
+        :param steps: of each step what is recorded and its status by Airflow, ``SUCCESS`` or ``FAIL``.
+        :returns: whether anything was written.
+        """
+        changed = False
+        for identity, history, status in steps:
+            latest = history.latest if history else None
+            if latest is not None and latest.closed is None:
+                self.close_left_open(run_id, latest.opened)
+                changed = True
+                if status == "FAIL":
+                    continue
+            elif latest is not None and latest.status == status:
+                continue
+            self.append(run_id, _marked(identity, latest, status))
+            changed = True
+        return changed
+
     def keep_fingerprint(self, run_id: str, closed: AttemptClosed) -> None:
         """Let :meth:`with_fingerprint` find this attempt. Cost: 1 request."""
         place = {"run_id": run_id, "key": self._key(run_id, closed, "close")}
@@ -184,6 +205,23 @@ class AttemptStore:
 
     def _key(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> str:
         return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)
+
+
+def _marked(identity: StepIdentity, latest: Attempt | None, status: str) -> AttemptClosed:
+    """The record of a step whose task was given another state; a composite one keeps what its branches have left."""
+    state = {"SUCCESS": "success", "FAIL": "failed"}[status]
+    message = f"Airflow's task has the state {state!r}, set from outside"
+    attempt_id, scheduler = f"marked-{uuid4().hex}", {"state": state}
+    outcome: dict[str, Any] = {"status": status, "message": message, "is_attempt": False}
+    if latest is None:
+        opened = AttemptOpened(step=identity, number=0, attempt_id=attempt_id, scheduler=scheduler)
+        return opened.ended(**outcome)
+    if latest.closed is not None and identity.is_composite:
+        outcome |= {"parameters": latest.closed.parameters, "data_catalog": latest.closed.data_catalog}
+    changes = {"number": latest.opened.number + 1, "attempt_id": attempt_id}
+    if "task_id" in latest.opened.scheduler:
+        scheduler = {**latest.opened.scheduler, **scheduler}
+    return latest.opened.model_copy(update={**changes, "scheduler": scheduler}).ended(**outcome)
 
 
 def _kinds_by_number(keys: Iterable[str]) -> dict[int, set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from airflow_magnus.errors import RunIdTakenError, RunNotFoundError, StoreError
 from airflow_magnus.runlog import layout
@@ -152,9 +152,35 @@ class RunLogStore(AttemptStore):
         while True:
             before = self._parts.list_keys(layout.steps_prefix(run_id))
             log = self.assemble(run_id)
-            self._parts.put(layout.document_key(run_id), log.to_json())
+            self.keep_document(log)
             if self._parts.list_keys(layout.steps_prefix(run_id)) == before:
                 return log
+
+    def repair(self, run_id: str, statuses: Mapping[tuple[str, int], str], status: str) -> RunLog:
+        """End the run log of an Airflow run that has ended and whose own end did not run; bring its records in line.
+
+        :param statuses: task id and map index → ``SUCCESS`` or ``FAIL``, of the tasks that ran.
+        :param status: of the run, likewise.
+        """
+        found = []
+        for history in (h for histories in self.graphs(run_id).values() for h in histories.values()):
+            latest = history.latest
+            scheduler = (latest.closed or latest.opened).scheduler
+            said = statuses.get((scheduler.get("task_id", ""), scheduler.get("map_index", -1)), "")
+            if latest.opened.step.is_composite:
+                said = ""  # the record is of the task that has begun the step
+            if said or latest.closed is None:
+                found.append((latest.opened.step, history, said or "FAIL"))
+        self.reconcile(run_id, found)
+        log = self.assemble(run_id)
+        if log.status == "PROCESSING":
+            log = log.model_copy(update={"status": status})
+        self.keep_document(log)
+        return log
+
+    def keep_document(self, log: RunLog) -> None:
+        """Write a document as it is."""
+        self._parts.put(layout.document_key(log.run_id), log.to_json())
 
     def reopen(self, run_id: str) -> None:
         """Let the document of a run that has ended and goes on again say so. Cost: 1 request when it says so already."""
@@ -162,7 +188,7 @@ class RunLogStore(AttemptStore):
         text = self._parts.read([key]).get(key)
         if text is not None and RunLog.model_validate_json(text).status != "PROCESSING":
             log = self.assemble(run_id).model_copy(update={"status": "PROCESSING"})
-            self._parts.put(key, log.to_json())
+            self.keep_document(log)
 
     def read(self, run_id: str) -> RunLog:
         """The run log of a run: its document, or assembled when it has none.
