@@ -50,6 +50,7 @@ types: $(READY) ## mypy
 # dag-factory brings a plugin for Airflow, so it is installed beside the environment. All else that it needs Airflow has.
 bench: $(READY) ## time of making DAGs against hand-written ones and dag-factory, of importing, and Airflow's limits
 	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --target .bench/packages --no-deps -c constraints.txt --group bench
+	@"$(BIN)/python" -m compileall -q provider  # as an installed package is
 	"$(BIN)/python" -m bench --output .bench/results.md
 
 docs: $(READY) ## the documentation, into site/

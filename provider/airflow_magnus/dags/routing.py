@@ -155,6 +155,7 @@ class _Builder:
             "place": node.place,
             "services": self._plan.services,
             "run": self._plan.run,
+            **task_arguments(node.step.executor_config.get("airflow", {}), 1),
             "retries": _TERMINAL_RETRIES,
             "retry_delay": _TERMINAL_RETRY_DELAY,
             **arguments,
