@@ -60,6 +60,13 @@ _OPTIONS = {
         "True",
         "boolean",
     ),
+    "ui_file_services": _option(
+        "Let the pages in Airflow's UI open run logs and catalogs that pipeline files configure by themselves."
+        " Their settings come from the DAG in Airflow's database, so whoever writes DAG files chooses what the API"
+        " server reads. When False it opens only what connections name, and the folders below Airflow's home.\n",
+        "True",
+        "boolean",
+    ),
     "keep_work_folders": _option(
         "Keep the working folders of tasks that have ended, to look into them.\n", "False", "boolean"
     ),
@@ -74,7 +81,10 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Write a pipeline once in YAML; run it on a laptop and on Airflow unchanged,"
         " with a run log, a data catalog and secrets.",
         "connection-types": connection_types(),
-        "extra-links": ["airflow_magnus.operators.links.RunLogLink"],
+        "extra-links": [
+            "airflow_magnus.operators.links.RunLogLink",
+            "airflow_magnus.operators.links.RerunLink",
+        ],
         "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],
         "cli": ["airflow_magnus.airflow_cli.get_cli_commands"],
         "config": {

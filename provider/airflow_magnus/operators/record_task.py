@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_magnus.errors import TerminalError
+from airflow_magnus.hooks.description import describe
 from airflow_magnus.hooks.services import OpenServices, ServiceSources, open_for_record
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.place import StepPlace
@@ -42,12 +43,16 @@ class RecordTask(BaseOperator):
 
     deciding: frozenset[str] = frozenset()
     """Of the ends of a run: states of the task with which it has said how the run went."""
+    is_description = False
+    """Whether the task tells the pages in Airflow's UI where the run log is, by the DAG in Airflow's database."""
 
     _to_end: Callable[[], Any] | None = None
 
     def __init__(
         self, *, place: StepPlace, services: ServiceSources, run: RunSettings, **kwargs: Any
     ) -> None:
+        if self.is_description:
+            kwargs["doc_json"] = describe(services, dag_hash=run.dag_hash, scope=run.scope)
         super().__init__(**kwargs)
         self.place = place
         self.services = services
@@ -72,6 +77,7 @@ class RecordTask(BaseOperator):
             header = header_of(self.run_settings, services, context, is_lenient=True)
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error  # trying again gives the same result
+        self.magnus_run_id = header.run_id
         if reopen(self, self.run_settings, context, services, header):
             self._to_end = functools.partial(services.run_log.write_document, header.run_id)
         return services, header

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_magnus.errors import MagnusError
 from airflow_magnus.hooks.services import OpenServices, ServiceSources
+from airflow_magnus.operators.links import RerunLink
 from airflow_magnus.operators.place import StepPlace, is_written_by_hand, place_in_dag
 from airflow_magnus.operators.record_task import RecordTask
 from airflow_magnus.operators.run import RunSettings, scheduler_ids
@@ -95,6 +96,8 @@ class FailNode(TerminalNode):
 
     ui_color = "#fbe3e0"
     deciding = frozenset({"failed"})
+    operator_extra_links = (RerunLink(),)
+    is_description = True
 
     def __init__(self, *, success_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

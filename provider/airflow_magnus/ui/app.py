@@ -1,0 +1,82 @@
+"""The application of our pages: its routes, its errors, and what a browser may do with a page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from airflow_magnus.ui.rerun_page import router as rerun
+from airflow_magnus.ui.responses import PageError, airflow_root, error_page
+
+log = logging.getLogger(__name__)
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_TITLES = {
+    400: "This cannot be done",
+    403: "You may not do this",
+    404: "There is no such page",
+    405: "This cannot be done here",
+}
+
+
+def make_app() -> FastAPI:
+    """Make the application."""
+    # Its pages of documentation would be open to everybody.
+    app = FastAPI(title="Magnus", docs_url=None, redoc_url=None, openapi_url=None)
+    app.middleware("http")(_with_headers)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(PageError, _shown)
+    app.add_exception_handler(Exception, _unexpected)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.include_router(rerun)
+    return app
+
+
+async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    return _limited(request, await call(request))
+
+
+def _limited(request: Request, response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cache-Control"] = "no-cache" if "/static/" in request.url.path else "no-store"
+    return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What FastAPI, Airflow's checks and its trigger route refuse; who is not signed in is sent to do so."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 401 and request.method == "GET":
+        wanted = f"{request.url.path}?{request.url.query}".rstrip("?")
+        login = f"{airflow_root(request)}/api/v2/auth/login?next={quote(wanted, safe='')}"
+        return RedirectResponse(login, 303)
+    if error.status_code == 401:
+        title, what_to_do = "You are not signed in", "Sign in to Airflow, then open the page again."
+    else:
+        title, what_to_do = _TITLES.get(error.status_code, "This did not work"), str(error.detail)
+    return error_page(request, PageError(error.status_code, title, what_to_do))
+
+
+async def _shown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PageError)
+    return error_page(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("%s could not be shown", request.url.path, exc_info=error)
+    what_to_do = (
+        "The log of Airflow's API server says more. Try again; if it stays so, report it with that log."
+    )
+    failed = PageError(500, f"An unexpected error: {type(error).__name__}", what_to_do)
+    return _limited(request, error_page(request, failed))

@@ -1,0 +1,219 @@
+"""A re-run of a failed DAG run, as its page shows it before it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_magnus.errors import MagnusError, RunNotFoundError
+from airflow_magnus.hooks.description import Description
+from airflow_magnus.hooks.services import OpenServices, open_services
+from airflow_magnus.pipeline.identifiers import safe_run_id
+from airflow_magnus.pipeline.model import ServiceSettings
+from airflow_magnus.runlog.plan_text import plan_note, plan_text, totals
+from airflow_magnus.runlog.records import RunHeader, RunLog, StepLog
+from airflow_magnus.runlog.rerun import RerunPlan
+from airflow_magnus.stores.runlogs import RunLogStore
+from airflow_magnus.ui.dag_runs import DagRunFacts, dag_run_facts
+from airflow_magnus.ui.responses import PageError
+
+log = logging.getLogger(__name__)
+
+USE_CACHED = "use_cached"
+_MOST_OF_ONE_NAME = 100
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    """A step of the earlier run that failed."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What the page shows.
+
+    :param run_id: the earlier run's id in the run log.
+    :param conf: of the DAG run that would be started.
+    :param has_changed: whether the pipeline has changed since, as far as Airflow has read its file.
+    :param going_on: DAG runs that take up the same run and have not ended.
+    """
+
+    facts: DagRunFacts
+    run_id: str
+    plan: RerunPlan
+    failed: tuple[FailedStep, ...]
+    conf: Mapping[str, Any]
+    has_changed: bool
+    going_on: tuple[str, ...]
+
+    @property
+    def totals(self) -> str:
+        """Steps and bytes, in one sentence."""
+        return totals(self.plan.decisions)
+
+    @property
+    def note(self) -> str:
+        """The plan as the new DAG run's note."""
+        return plan_note(self.plan, self.run_id)
+
+    @property
+    def digest(self) -> str:
+        """Tells this plan from another one."""
+        return hashlib.sha256(plan_text(self.plan, self.run_id).encode()).hexdigest()
+
+
+def look(dag_id: str, run_id: str, wanted: str = "") -> Rerun:
+    """Plan the re-run of a failed DAG run. Cost: as of ``plan_of_rerun``, and 2 requests.
+
+    :param wanted: the run log's id of the run, where the link knows it.
+    :raises PageError: when it cannot be planned, with what can be done.
+    """
+    facts = dag_run_facts(dag_id, run_id)
+    _refuse_unless_failed(facts)
+    try:
+        services = _services(facts.description)
+        earlier = _earlier(services.run_log, wanted, facts)
+        document = services.run_log.read(earlier.run_id)
+        if document.status == "PROCESSING":
+            raise _not_closed(earlier.run_id)
+        plan = _plan(earlier, services)
+    except MagnusError as error:
+        log.warning("the re-run of %s %s cannot be planned", dag_id, run_id, exc_info=error)
+        raise PageError(
+            503,
+            "The stores of this run cannot be read",
+            f"{error} — The API server reads the run log and the catalog itself: "
+            "look whether it can reach them, and whether their connections are right.",
+        ) from error
+    return Rerun(
+        facts=facts,
+        run_id=earlier.run_id,
+        plan=plan,
+        failed=tuple(_failed(document)),
+        conf={USE_CACHED: earlier.run_id, **_parameters(earlier, facts.defaults)},
+        has_changed=facts.description.dag_hash not in ("", earlier.dag_hash),
+        going_on=tuple(name for name, c in facts.unfinished.items() if c.get(USE_CACHED) == earlier.run_id),
+    )
+
+
+def _refuse_unless_failed(facts: DagRunFacts) -> None:
+    if facts.state in ("queued", "running"):
+        raise PageError(
+            409, f"Run {facts.run_id} still goes on", "Wait until it has ended, then reload this page."
+        )
+    if facts.state != "failed":
+        raise PageError(
+            409,
+            f"Run {facts.run_id} succeeded",
+            "There is nothing to take up. To run the pipeline again, trigger the DAG.",
+        )
+
+
+def _services(description: Description) -> OpenServices:
+    """Open the stores that a new run of the DAG opens. Secrets are looked up only where the run log needs one."""
+    from airflow.providers.common.compat.sdk import conf
+
+    for service, reason in description.withheld.items():
+        if service != "secrets":
+            raise PageError(
+                409, f"This server does not read the {_called(service)} of this DAG", _named(reason)
+            )
+    sources = description.sources
+    if sources.settings and not conf.getboolean("magnus", "ui_file_services", fallback=True):
+        service = _called(next(iter(sources.settings)))
+        reason = "[magnus] ui_file_services is off, and a file gives its settings"
+        raise PageError(409, f"This server does not read the {service} of this DAG", _named(reason))
+    try:
+        return open_services(sources)
+    except MagnusError:
+        without = {**sources.settings, "secrets": ServiceSettings("do-nothing")}
+        try:
+            return open_services(replace(sources, settings=without))
+        except MagnusError:
+            log.info("the services cannot be opened without secrets either", exc_info=True)
+        raise
+
+
+def _called(service: str) -> str:
+    return {"run_log_store": "run log"}.get(service, service)
+
+
+def _named(reason: str) -> str:
+    return f"Because {reason}. Make it an Airflow connection and name that in the pipeline file instead."
+
+
+def _earlier(store: RunLogStore, wanted: str, facts: DagRunFacts) -> RunHeader:
+    """The header of a DAG run: never that of another DAG's run, whatever was asked for."""
+    first = safe_run_id(f"{facts.scoped_dag_id}.{facts.run_id}")
+    names = [first, *(f"{first}.{number}" for number in range(2, _MOST_OF_ONE_NAME))]
+    found = None
+    for name in [safe_run_id(wanted)] if wanted else names:
+        try:
+            header = store.header(name)
+        except RunNotFoundError:
+            break
+        if (header.scheduler.get("dag_id"), header.scheduler.get("run_id")) == (
+            facts.scoped_dag_id,
+            facts.run_id,
+        ):
+            found = header
+    if found is None:
+        raise PageError(
+            404,
+            f"There is no run log of {facts.run_id}",
+            f"It was looked for in {store.location}, as a new run of the DAG would. If the workers keep it in a "
+            "folder that this server does not share with them, make a connection magnus_run_log_default that "
+            "all can reach. If the DAG's run log was moved since, only the old place has this run.",
+        )
+    return found
+
+
+def _not_closed(run_id: str) -> PageError:
+    return PageError(
+        409,
+        "The run log of this run is not closed",
+        f"The DAG run has ended, but its task at the end, which closes run log {run_id}, was stopped before it "
+        "could. Clear that task (in a pipeline's DAG it is called as its fail node); when it has failed again, "
+        "reload this page.",
+    )
+
+
+def _plan(earlier: RunHeader, services: OpenServices) -> RerunPlan:
+    """The plan of a run that gives no parameters of its own, of the pipeline as the earlier run had it."""
+    from airflow_magnus.operators.rerun import plan_of_rerun
+
+    new = earlier.model_copy(update={"parameters": {}})
+    try:
+        return plan_of_rerun(new, earlier.run_id, services)[1]
+    except RunNotFoundError as error:
+        raise PageError(409, "This run cannot be taken up", str(error)) from error
+
+
+def _parameters(earlier: RunHeader, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier run's initial values that the trigger form would have to be given again."""
+    return {
+        name: earlier.parameters[name]
+        for name in defaults
+        if name in earlier.parameters and earlier.parameters[name] != defaults[name]
+    }
+
+
+def _failed(document: RunLog) -> Iterator[FailedStep]:
+    """The steps that failed, those in branches instead of the composite step around them."""
+    todo: list[StepLog] = list(document.steps.values())
+    while todo:
+        step = todo.pop(0)
+        if step.status != "FAIL":
+            continue
+        inside = [inner for branch in step.branches.values() for inner in branch.steps.values()]
+        if any(inner.status == "FAIL" for inner in inside):
+            todo = inside + todo
+            continue
+        messages = [step.message, *(attempt.message for attempt in reversed(step.attempts))]
+        yield FailedStep(step.internal_name, next((text for text in messages if text), ""))

@@ -1,0 +1,111 @@
+"""Pages, and the errors that are shown as one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from airflow_magnus import __version__
+from airflow_magnus.runlog.plan_text import size_text
+from airflow_magnus.ui.plugin import PREFIX
+
+LONGEST = 30
+"""Seconds that a page waits for the stores."""
+_MOST_AT_ONCE = 4
+T = TypeVar("T")
+
+
+class PageError(Exception):
+    """Something that a page cannot do, said to people.
+
+    :param what_to_do: what the reader can do about it.
+    """
+
+    def __init__(self, status: int, title: str, what_to_do: str = "") -> None:
+        super().__init__(f"{title}: {what_to_do}")
+        self.status, self.title, self.what_to_do = status, title, what_to_do
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template.
+
+    :param values: what it shows.
+    """
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            root=request.scope.get("root_path", ""),
+            airflow=airflow_root(request),
+            version=__version__,
+            **values,
+        )
+    )
+    return HTMLResponse(text, status)
+
+
+def airflow_root(request: Request) -> str:
+    """The path that Airflow itself is served at; "" for ``/``."""
+    return str(request.scope.get("root_path", "")).removesuffix(PREFIX)
+
+
+def error_page(request: Request, error: PageError) -> HTMLResponse:
+    """Show an error, with the way back to the DAG run or DAG where it is about one."""
+    params = request.path_params
+    back = ""
+    if "dag_id" in params:
+        back = run_path(params["dag_id"], params.get("run_id", ""))
+    return page(request, "error.html", status=error.status, error=error, back=back)
+
+
+def run_path(dag_id: str, run_id: str = "") -> str:
+    """Path of the page of a DAG run, or of a DAG, in Airflow's UI, below its root."""
+    path = f"/dags/{quote(dag_id, safe='')}"
+    return f"{path}/runs/{quote(run_id, safe='')}" if run_id else path
+
+
+async def in_time(work: Callable[[], T]) -> T:
+    """Do what waits for stores, beside the server's other work, and give up when they do not answer.
+
+    :raises PageError: when it takes too long.
+    """
+    try:
+        with anyio.fail_after(LONGEST):
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=_limiter())
+    except TimeoutError as error:
+        raise PageError(
+            504,
+            f"The stores did not answer within {LONGEST} seconds",
+            "Look whether the API server can reach the run log and the catalog of this DAG, then try again.",
+        ) from error
+
+
+@functools.cache
+def _limiter() -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(_MOST_AT_ONCE)
+
+
+@functools.cache
+def _templates() -> Environment:
+    found = Environment(
+        loader=PackageLoader("airflow_magnus.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    found.filters.update(size=size_text, moment=_moment)
+    return found
+
+
+def _moment(value: datetime | None) -> str:
+    """A time as the pages show it."""
+    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value else ""
