@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_magnus.dags import plan_cache
 from airflow_magnus.dags.kinds import refuse_unsupported
@@ -56,10 +57,14 @@ def dag_of(pipeline: Pipeline, plan: Plan, *, dag_id: str | None = None, **dag_k
     """The DAG of a loaded pipeline."""
     wanted = dag_id or pipeline.airflow.get("dag_id") or dag_id_of(Path(pipeline.path.name))
     refuse_unsupported(pipeline.graph)
+    arguments = {**dag_arguments(pipeline), **dag_kwargs}
+    params = arguments.pop("params", None) or {}
     # Airflow takes up every DAG that a `with` block has left, also one that an error has left half made.
-    dag = DAG(wanted, **{**dag_arguments(pipeline), **dag_kwargs, "auto_register": False})
+    dag = DAG(wanted, **{**arguments, "auto_register": False})
     with dag:
         add_graph(pipeline.graph, plan, dag.task_group)
+    # Not before: each task would copy them, and Airflow gives every task those of its DAG anyway.
+    dag.params = params if isinstance(params, ParamsDict) else ParamsDict(params)
     dag.auto_register = True
     with dag:
         return dag
