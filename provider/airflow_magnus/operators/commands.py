@@ -21,7 +21,7 @@ from airflow_magnus.operators.environment import preferred_module
 from airflow_magnus.operators.processes import CommandHook
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.step import StepMixin
-from airflow_magnus.runlog.rerun import lambda_arguments
+from airflow_magnus.runlog.changes import lambda_arguments
 
 _GRACE = 3
 """Seconds that a command has to end after SIGTERM; Airflow kills the task itself after five."""

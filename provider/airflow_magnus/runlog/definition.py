@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_magnus.pipeline.model import MAP_PLACEHOLDER
@@ -41,6 +41,27 @@ def _walk(header: RunHeader, segments: Sequence[str]) -> tuple[Section | None, l
         section = branch_of(step, branch, header.sub_definitions.get(".".join(template)))
         template.append(MAP_PLACEHOLDER if step["type"] == "map" else branch)
     return section, template
+
+
+def steps_in(header: RunHeader, step_name: str, step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All steps inside a composite step, at any depth.
+
+    :param step_name: internal name.
+    :param step: as it stands in the file.
+    """
+    for branch in _branch_names(step):
+        section = inside(header, step_name, step, branch)
+        for name, one in (section or {"steps": {}})["steps"].items():
+            yield one
+            yield from steps_in(header, f"{step_name}.{branch}.{name}", one)
+
+
+def _branch_names(step: Mapping[str, Any]) -> list[str]:
+    """A name of each graph of a composite step; one of all the items, and of all the repetitions."""
+    kind = step.get("type", "")
+    if kind in ("parallel", "conditional"):
+        return [*step["branches"], *(["default"] if kind == "conditional" and "default" in step else [])]
+    return {"map": [MAP_PLACEHOLDER], "dag": ["dag"], "loop": ["0"]}.get(kind, [])
 
 
 def branch_of(step: Mapping[str, Any], branch: str, sub_definition: Section | None) -> Section | None:

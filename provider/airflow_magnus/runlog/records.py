@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
 Stage = Literal["get", "put"]
 COMPOSITE_TYPES = frozenset({"parallel", "map", "dag", "conditional", "loop"})
+ENDS = ("success", "fail")
 
 
 def timestamp() -> str:

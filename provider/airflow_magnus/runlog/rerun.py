@@ -5,18 +5,18 @@ Source: contract of re-run; spec §15.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from airflow_magnus.runlog.definition import Section, edges_of, graph_of, inside
+from airflow_magnus.runlog.changes import branches_now, could_read, is_same_value, makes, own_settings
+from airflow_magnus.runlog.definition import Section, edges_of, graph_of, inside, steps_in
 from airflow_magnus.runlog.history import Graphs, StepHistory, before_first_step, visible
-from airflow_magnus.runlog.records import COMPOSITE_TYPES, AttemptClosed, RunHeader
+from airflow_magnus.runlog.records import COMPOSITE_TYPES, ENDS, AttemptClosed, RunHeader
 
 Action = Literal["skip", "restore", "run"]
-_ONLY_THE_WAY = ("next", "on_failure", "branches", "branch", "default", "max_iterations")
-"""Keys that say nothing of what a step itself makes; the graphs inside it are compared step by step."""
+_MOST_NAMED = 10
+"""Steps that a warning names; in a map there may be thousands."""
 
 
 @dataclass(frozen=True)
@@ -70,31 +70,41 @@ def plan_rerun(
     """
     warnings = []
     seen = before_first_step(earlier)
-    changed = {n for n, v in new.parameters.items() if n not in seen.parameters or seen.parameters[n] != v}
+    changed = {
+        name
+        for name, value in new.parameters.items()
+        if name not in seen.parameters or not is_same_value(seen.parameters[name], value)
+    }
     planner = _Planner(earlier, graphs, new, lost, changed if new_parameters_win else set())
     planner.graph("", new.definition)
     top = graphs.get("", {})
     seen = visible(seen, [name for name in planner.reused if name in top], top)
     for name in sorted(set(new.parameters) & set(seen.parameters)):
         before, given = seen.parameters[name], new.parameters[name]
-        if given != before and not new_parameters_win:
+        if not (is_same_value(given, before) or new_parameters_win):
             warnings.append(
                 f"parameter {name!r}: {before!r} of run {earlier.run_id} wins over {given!r}; "
                 "with --new-parameters the new value wins"
             )
     if planner.changed:
-        names = ", ".join(repr(name) for name in planner.changed)
         warnings.append(
-            f"the pipeline has changed since run {earlier.run_id}: step {names} runs again, and what follows"
+            f"the pipeline has changed since run {earlier.run_id}: step {_names(planner.changed)} runs again, "
+            "and what follows"
         )
-    warnings += [f"step {n!r} runs again: files that it put are gone from the catalog" for n in planner.lost]
-    initial = (
-        {**earlier.parameters, **new.parameters}
-        if new_parameters_win
-        else {**new.parameters, **seen.parameters}
+    if planner.lost:
+        warnings.append(
+            f"step {_names(planner.lost)} runs again: files that it put are gone from the catalog"
+        )
+    # What reused steps set comes with their records: a step that runs again begins with what it began with before.
+    both = (
+        (earlier.parameters, new.parameters) if new_parameters_win else (new.parameters, earlier.parameters)
     )
     return RerunPlan(
-        tuple(planner.reused), planner.shadowed(), initial, tuple(planner.decisions), tuple(warnings)
+        tuple(planner.reused),
+        planner.shadowed(),
+        {**both[0], **both[1]},
+        tuple(planner.decisions),
+        tuple(warnings),
     )
 
 
@@ -119,26 +129,28 @@ class _Planner:
         :param may_fail: whether a step that failed and was made good by its handler counts as done.
         """
         histories = self.graphs.get(name, {})
-        old = graph_of(self.earlier, name) or {}
+        old: Section = graph_of(self.earlier, name) or {"steps": {}}
         edges, steps = edges_of(section), section["steps"]
-        current = section["start_at"]
-        while steps[current]["type"] not in ("success", "fail"):
+        old_edges = edges_of(old) if old["steps"] else edges
+        current, before = section["start_at"], old.get("start_at")
+        while steps[current]["type"] not in ENDS:
             internal_name = f"{name}.{current}" if name else current
-            history = histories.get(current)
-            why = self._why_again(internal_name, steps[current], old.get("steps", {}).get(current), history)
-            if may_fail and history is not None and why.startswith(_FAILED):
-                current = edges(current)[1]
+            step, history = steps[current], histories.get(current)
+            # A step that stands elsewhere now follows other steps than it did.
+            old_step = old["steps"].get(current) if current == before else None
+            why = self._why_again(internal_name, step, old_step, history)
+            if may_fail and why.startswith(_FAILED) and not self._why_within(internal_name, step):
+                current, before = edges(current)[1], old_edges(current)[1]
                 continue
             place = len(self.decisions)
-            if steps[current]["type"] in COMPOSITE_TYPES and history is not None and why != _CHANGED:
-                is_whole = self._inside(internal_name, steps[current], history, must_run=bool(why))
-                why = why or ("" if is_whole else "a step in it runs again")
+            if step["type"] in COMPOSITE_TYPES and history is not None and why != _CHANGED:
+                why = self._why_inside(internal_name, step, old_step, history, why)
             if why:
                 self.decisions.insert(place, Decision(internal_name, "run", why))
                 self._follow(internal_name, section, current)
                 return False
             self._reuse(internal_name, history)
-            current = edges(current)[0]
+            current, before = edges(current)[0], old_edges(current)[0]
         return bool(steps[current]["type"] == "success")
 
     def _why_again(
@@ -148,62 +160,93 @@ class _Planner:
         if history is None:
             return "it was not run"
         closed = history.latest.closed
-        if (
-            old is None
-            or _own(old) != _own(step)
-            or (closed and closed.mock and self._differs(internal_name))
-        ):
+        if old is None or own_settings(old) != own_settings(step):
             self.changed.append(internal_name)
             return _CHANGED
         if history.status != "SUCCESS":
             return _FAILED + (f": {closed.message.splitlines()[0]}" if closed and closed.message else "")
         if internal_name in self.gone:
             self.lost.append(internal_name)
-            return "files that it put are gone from the catalog"
+            return _GONE
         if read := could_read(step, self.new_values):
-            return f"it could read the new value of {', '.join(read)}"
+            return _could_read(read)
         return ""
 
+    def _why_inside(
+        self, internal_name: str, step: Mapping[str, Any], old: Any, history: StepHistory, why: str
+    ) -> str:
+        """Decide what is inside a composite step; why it runs again, "" when it need not.
+
+        :param why: it runs again whatever is inside.
+        """
+        closed = history.latest.closed
+        if closed is not None and closed.mock:  # its branches have no records
+            return why or self._why_within(internal_name, step)
+        recorded = (closed or history.latest.opened).branches
+        names, is_same = branches_now(step, old, recorded)
+        if not is_same:
+            self.changed.append(internal_name)
+        is_whole = self._inside(internal_name, step, names, must_run=bool(why) or not is_same)
+        return why or (_CHANGED if not is_same else "" if is_whole else "a step in it runs again")
+
     def _inside(
-        self, internal_name: str, step: Mapping[str, Any], history: StepHistory, *, must_run: bool
+        self, internal_name: str, step: Mapping[str, Any], branches: Sequence[str], *, must_run: bool
     ) -> bool:
         """Decide the branches of a composite step; True when none of them has anything to run."""
+        names = [f"{internal_name}.{branch}" for branch in branches]
+        sections = [inside(self.new, internal_name, step, branch) for branch in branches]
         before = self._mark()
+        if not must_run:  # one restore of the whole stands for all
+            is_whole = all(
+                section is not None and self.graph(name, section, may_fail=True)
+                for name, section in zip(names, sections, strict=True)
+            )
+            self._back_to(before)
+            if is_whole:
+                return True
         is_whole = True
-        for branch in history.latest.opened.branches:
-            name = f"{internal_name}.{branch}"
-            section = inside(self.new, internal_name, step, branch)
+        is_new_list = step["type"] == "map" and bool(could_read(step, self.new_values))
+        for name, section in zip(names, sections, strict=True):
             mark = self._mark()
             if step["type"] == "map" and section is not None and self.graph(name, section, may_fail=True):
                 self.reused[mark[0] :] = [name]  # its steps have no tasks: the branch is taken as one
                 continue
             self._back_to(mark)
-            if section is None or not self.graph(name, section):
+            # Of a new list nobody knows yet whether this name stands for the same item.
+            if section is None or is_new_list or not self.graph(name, section):
                 is_whole = False
                 if step["type"] == "loop":
                     break
-        if is_whole and not must_run:  # one restore of the whole stands for all
-            self._back_to(before)
         return is_whole
 
-    def _mark(self) -> tuple[int, int, int]:
-        return len(self.reused), len(self.decisions), len(self.puts)
+    def _mark(self) -> list[int]:
+        return [len(found) for found in self._found]
 
-    def _back_to(self, mark: tuple[int, int, int]) -> None:
-        del self.reused[mark[0] :], self.decisions[mark[1] :], self.puts[mark[2] :]
+    def _back_to(self, mark: Sequence[int]) -> None:
+        for found, length in zip(self._found, mark, strict=True):
+            del found[length:]
 
-    def _differs(self, step_name: str) -> bool:
-        """Whether anything in a composite step was changed; asked where no records of its branches are."""
+    @property
+    def _found(self) -> tuple[list[Any], ...]:
+        return self.reused, self.decisions, self.puts, self.changed, self.lost
+
+    def _why_within(self, step_name: str, step: Mapping[str, Any]) -> str:
+        """Why a step would run again for what is inside it; "" when it need not.
+
+        Asked where the steps inside are not decided one by one.
+        """
         *graph, name = step_name.split(".")
-        both = [
-            (graph_of(run, ".".join(graph)) or {}).get("steps", {}).get(name)
-            for run in (self.earlier, self.new)
-        ]
-        subs = [
-            {k: v for k, v in run.sub_definitions.items() if k.startswith(step_name)}
-            for run in (self.earlier, self.new)
-        ]
-        return both[0] != both[1] or subs[0] != subs[1]
+        old = (graph_of(self.earlier, ".".join(graph)) or {"steps": {}})["steps"].get(name, {})
+        inner = list(steps_in(self.new, step_name, step))
+        if makes(old) != makes(step) or list(steps_in(self.earlier, step_name, old)) != inner:
+            self.changed.append(step_name)
+            return _CHANGED
+        if lost := [gone for gone in self.gone if gone == step_name or gone.startswith(f"{step_name}.")]:
+            self.lost += lost
+            return _GONE
+        if read := sorted({name for one in [step, *inner] for name in could_read(one, self.new_values)}):
+            return _could_read(read)
+        return ""
 
     def _reuse(self, internal_name: str, history: StepHistory | None) -> None:
         closed = history.latest.closed if history else None
@@ -233,44 +276,26 @@ class _Planner:
 
 _CHANGED = "it was changed"
 _FAILED = "it failed"
+_GONE = "files that it put are gone from the catalog"
 
 
-def _own(step: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in step.items() if key not in _ONLY_THE_WAY}
+def _could_read(names: Iterable[str]) -> str:
+    return f"it could read the new value of {', '.join(names)}"
+
+
+def _names(steps: Iterable[str]) -> str:
+    names = list(dict.fromkeys(steps))
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(repr(name) for name in names[:_MOST_NAMED]) + more
 
 
 def _behind(section: Section, name: str) -> Iterator[str]:
     """The steps that follow one on the way of success."""
     edges, steps = edges_of(section), section["steps"]
     current = edges(name)[0]
-    while current and steps[current]["type"] not in ("success", "fail"):
+    while current and steps[current]["type"] not in ENDS:
         yield current
         current = edges(current)[0]
-
-
-def could_read(step: Mapping[str, Any], names: Collection[str]) -> list[str]:
-    """Which of the parameters a step could read. Only of a lambda, and of steps that run nothing, that is known."""
-    kind = step["type"]
-    if not names or kind in ("as-is", "parallel", "dag", "loop"):
-        return []
-    if kind in ("map", "conditional"):
-        own = step.get("iterate_on" if kind == "map" else "parameter")
-        return [name for name in names if name == own]
-    if step.get("command_type") == "python-lambda":
-        arguments = lambda_arguments(str(step.get("command", "")))
-        return sorted(name for name in names if arguments is None or name in arguments)
-    return sorted(names)
-
-
-def lambda_arguments(source: str) -> set[str] | None:
-    """Names of a lambda's arguments; None when the source is none."""
-    try:
-        body = ast.parse(source.strip(), mode="eval").body
-    except SyntaxError:
-        return None
-    if not isinstance(body, ast.Lambda):
-        return None
-    return {argument.arg for argument in (*body.args.posonlyargs, *body.args.args, *body.args.kwonlyargs)}
 
 
 def path_records(section: Section | None, histories: Mapping[str, StepHistory]) -> list[AttemptClosed]:
@@ -280,7 +305,7 @@ def path_records(section: Section | None, histories: Mapping[str, StepHistory]) 
     edges, steps = edges_of(section), section["steps"]
     found: list[AttemptClosed] = []
     current = section["start_at"]
-    while steps[current]["type"] not in ("success", "fail"):
+    while steps[current]["type"] not in ENDS:
         history = histories.get(current)
         closed = history.latest.closed if history else None
         if closed is None:
