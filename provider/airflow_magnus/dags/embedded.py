@@ -83,6 +83,7 @@ def execute(execution: Execution) -> RunLog:
     if execution.run_id is not None:
         check_run_id(execution.run_id)
     with masked_output(), _airflow(execution.log_level):
+        from airflow_magnus.dags.failures import tell_shortly
         from airflow_magnus.dags.ordering import one_branch_after_the_other
         from airflow_magnus.hooks.services import ServiceSources, open_services
         from airflow_magnus.operators.run import RESERVED
@@ -90,6 +91,7 @@ def execute(execution: Execution) -> RunLog:
         sources = ServiceSources(execution.services, {}, execution.folder, uses_airflow=False)
         services = open_services(sources)
         dag = _dag(execution, sources)
+        tell_shortly()
         header = _claimed(execution, services)
         with one_branch_after_the_other(dag):
             dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
