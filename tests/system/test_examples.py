@@ -35,8 +35,17 @@ RUNS = {
     "secrets": {},
     "notebook": {},
     "failure-handling": {},
+    "parallel": {},
+    "map": {},
+    "nested-map": {},
+    "sub-pipeline": {},
+    "conditional": {},
+    "loop": {},
+    "rerun": {"day": "2026-03-01"},
     "handwritten": {},
 }
+_ORDERS = [("north", 1), ("north", 3), ("south", 5), ("east", 6)]
+"""Region and number of the orders that ``nested-map`` writes invoices for."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +75,7 @@ def runs(examples: AirflowServer, make_examples_bucket: None) -> dict[str, str]:
     """DAG id → run id of a run that has ended; all go at the same time."""
     started = {dag_id: examples.trigger(dag_id, conf) for dag_id, conf in RUNS.items()}
     for dag_id, run_id in started.items():
-        examples.wait_for_run(dag_id, run_id, 240)
+        examples.wait_for_run(dag_id, run_id, 480)
     return started
 
 
@@ -88,6 +97,33 @@ def test_run_succeeds_when_example_is_triggered(
     assert [json.loads(log.read_text())["status"] for log in logs] == ["SUCCESS"] * (
         2 if dag_id == "handwritten" else 1
     )
+
+
+def test_items_are_named_when_maps_are_nested(examples: AirflowServer, runs: dict[str, str]) -> None:
+    found = examples.task_instances("nested-map", runs["nested-map"])
+    labels = {
+        (ti["task_id"].rpartition(".")[0], ti["rendered_map_index"]) for ti in found if ti["map_index"] >= 0
+    }
+    regions = {"north", "south", "east"}
+    assert labels == (
+        {("each-region.each", region) for region in regions}
+        | {("each-region.each-2", region) for region in regions}
+        | {("each-region.each-order.each", f"{region} / {n}") for region, n in _ORDERS}
+    )
+
+
+def test_only_what_failed_runs_when_run_is_taken_up(examples: AirflowServer) -> None:
+    first = examples.trigger("rerun")
+    assert examples.wait_for_run("rerun", first, 240) == "failed"
+    inputs = examples.dags / "examples" / "pipelines" / "inputs"
+    shutil.copy(inputs / "2026-03-01" / "south.csv", inputs / "2026-03-02")
+    second = examples.trigger("rerun", {"use_cached": first})
+    assert examples.wait_for_run("rerun", second, 240) == "success", examples.task_states("rerun", second)
+    mapped = [ti for ti in examples.task_instances("rerun", second) if ti["map_index"] >= 0]
+    assert {(ti["task_id"], ti["rendered_map_index"]) for ti in mapped} == {
+        ("each-region.each.take-in", "south"),
+        ("each-region.each.add-up", "south"),
+    }
 
 
 def test_run_log_tells_of_the_failure_when_it_was_handled(
