@@ -1,0 +1,70 @@
+"""Bringing a run log in line with what Airflow says, whatever its parts are kept in."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_magnus.runlog.records import CatalogEntry, RunHeader, StepIdentity
+from airflow_magnus.stores.parts import PartStore
+from airflow_magnus.stores.runlogs import RunLogStore
+
+RUN = "run"
+DEFINITION = {
+    "start_at": "A",
+    "steps": {
+        "A": {"type": "task", "next": "B"},
+        "B": {"type": "parallel", "next": "success", "branches": {}},
+        "success": {"type": "success"},
+        "fail": {"type": "fail"},
+    },
+}
+A = StepIdentity(name="A", internal_name="A", step_type="task")
+B = StepIdentity(name="B", internal_name="B", step_type="parallel")
+TASK_A = {"task_id": "A", "map_index": -1}
+ENTRY = CatalogEntry(
+    name="f", data_hash="0" * 64, catalog_relative_path="run/f", catalog_handler_location="c", stage="put"
+)
+
+
+@pytest.fixture
+def store(parts: PartStore) -> RunLogStore:
+    store = RunLogStore(parts)
+    store.claim(RunHeader(run_id=RUN, token="t", definition=DEFINITION, scheduler={"type": "airflow"}))
+    return store
+
+
+def test_a_killed_attempt_is_closed_and_the_run_ends_as_airflow_says(store: RunLogStore) -> None:
+    store.open_attempt(RUN, A, "a", TASK_A)
+    log = store.repair(RUN, {("A", -1): "FAIL"}, "FAIL")
+    assert (log.status, log.steps["A"].status) == ("FAIL", "FAIL")
+    assert "killed" in log.steps["A"].attempts[0].message
+    assert store.read(RUN).status == "FAIL"
+
+
+def test_a_task_that_was_marked_counts_as_it_was_marked(store: RunLogStore) -> None:
+    store.record(RUN, A, "a", TASK_A, status="FAIL", message="wrong")
+    log = store.repair(RUN, {("A", -1): "SUCCESS"}, "SUCCESS")
+    assert (log.status, log.steps["A"].status) == ("SUCCESS", "SUCCESS")
+    assert [attempt.status for attempt in log.steps["A"].attempts] == ["FAIL"], "a mark is no attempt"
+
+
+def test_what_is_right_already_is_left_alone(store: RunLogStore, parts: PartStore) -> None:
+    store.record(RUN, A, "a", TASK_A, status="SUCCESS")
+    before = parts.list_keys(RUN)
+    store.repair(RUN, {("A", -1): "SUCCESS"}, "SUCCESS")
+    assert parts.list_keys(RUN) == before
+    assert not store.reconcile(RUN, [(A, store.graph(RUN, "")["A"], "SUCCESS")])
+
+
+def test_a_composite_step_that_is_marked_keeps_what_its_branches_have_left(store: RunLogStore) -> None:
+    store.record(RUN, A, "a", TASK_A, status="SUCCESS")
+    store.record(RUN, B, "b", {}, status="FAIL", parameters={"x": 1}, data_catalog=[ENTRY])
+    assert store.reconcile(RUN, [(B, store.graph(RUN, "")["B"], "SUCCESS")])
+    closed = store.graph(RUN, "")["B"].latest.closed
+    assert closed is not None
+    assert (closed.status, closed.parameters, closed.puts()) == ("SUCCESS", {"x": 1}, [ENTRY])
+
+
+def test_a_step_without_a_record_gets_one_when_its_task_was_marked(store: RunLogStore) -> None:
+    assert store.reconcile(RUN, [(A, None, "SUCCESS")])
+    assert store.graph(RUN, "")["A"].status == "SUCCESS"
