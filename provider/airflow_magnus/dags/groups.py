@@ -53,10 +53,21 @@ class Groups:
 
     def _segment(self, parent: Any, key: tuple[Any, ...], node: Node) -> tuple[Any, tuple[Any, ...]]:
         if key not in self._made:
+            step = map_around(node)
             name = _EACH if node.segment == 0 else f"{_EACH}-{node.segment + 1}"
-            make = task_group(group_id=own_id(node.around[-1][0], name), parent_group=parent)(_empty)
+            later = "" if node.segment == 0 else f" ({node.segment + 1})"
+            make = task_group(
+                group_id=own_id(step, name),
+                group_display_name=f"{_EACH} {step.iterate_as}{later}",
+                parent_group=parent,
+            )(_empty)
             self._made[key] = make.expand(item=self._list_of(node.region, node.segment).output)
         return self._made[key], key
+
+
+def map_around(node: Node) -> CompositeStep:
+    """The map that a mapped node stands in: the innermost one around it."""
+    return next(step for step, _ in reversed(node.around) if step.kind == "map")
 
 
 def own_id(step: CompositeStep, name: str) -> str:
