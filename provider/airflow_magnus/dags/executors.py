@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import ConfigurationError
@@ -15,6 +16,17 @@ from airflow_magnus.pipeline.patches import patch_of, unknown_steps
 
 Maker = Callable[..., Any]
 _MERGED = ("environment", "optional_docker_args")
+_NOT_OF_THE_POD = frozenset(
+    [
+        "docker_image",
+        "enable_parallel",
+        "environment",
+        "mount_path",
+        "optional_docker_args",
+        "persistent_volume_claim",
+        "run_in_local",
+    ]
+)
 
 
 def executor_of(step: StepSettings) -> ServiceSettings:
@@ -43,6 +55,7 @@ def image_task(node: TaskStep, /, **kwargs: Any) -> Any:
     """The operator of a step of the command type ``container``."""
     from airflow_magnus.operators.jobs import ImageJob
 
+    kwargs["step"] = _placed(node, kwargs["step"])
     config = {key: value for key, value in node.command_config.items() if value is not None}
     image = config.pop("image")
     command = node.command or str(config.get("command", ""))
@@ -63,6 +76,7 @@ def command_task(node: TaskStep, /, **kwargs: Any) -> Any:
             f"command type {node.command_type!r} cannot be run by the executor {executor.type}: "
             f"write executor_config: {{{executor.type}: {{run_in_local: true}}}} on this step"
         )
+    kwargs["step"] = _placed(node, kwargs["step"])
     job = CommandJob(
         node.command_type,
         node.command,
@@ -77,23 +91,71 @@ def command_task(node: TaskStep, /, **kwargs: Any) -> Any:
 def _in_container(node: TaskStep, image: str, job: Any, shown: str, kwargs: dict[str, Any]) -> Any:
     executor = executor_of(kwargs["step"])
     settings = settings_of(node, executor)
-    if executor.type == "k8s-job" and runs_in_container(node, executor):
-        raise ConfigurationError("the executor k8s-job cannot be used yet: write local-container")
+    make = _pod if executor.type == "k8s-job" and runs_in_container(node, executor) else _docker
+    try:
+        return make(node, settings, {"image": image, "job": job, "shown": shown, **kwargs})
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"settings of the executor {executor.type}: {error}") from error
+
+
+def _docker(_: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
     from airflow_magnus.operators.container import DockerStep
 
     arguments = settings.get("optional_docker_args") or {}
     _check_docker_arguments(arguments)
-    try:
-        return DockerStep(
-            image=image,
-            job=job,
-            shown=shown,
-            environment=settings.get("environment"),
-            docker_arguments=arguments,
-            **kwargs,
+    return DockerStep(environment=settings.get("environment"), docker_arguments=arguments, **kwargs)
+
+
+def _pod(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
+    from airflow_magnus.operators.pod import PodStep
+
+    claim, mount_path = settings.get("persistent_volume_claim", ""), settings.get("mount_path", "")
+    if bool(claim) != bool(mount_path):
+        raise ConfigurationError("persistent_volume_claim and mount_path belong together: write both")
+    reason = _why_folder(node, kwargs["job"])
+    if reason and not claim:
+        raise ConfigurationError(
+            f"the step {reason}, and a pod shares no folder with its worker: write persistent_volume_claim and "
+            "mount_path in the config of the executor k8s-job, a claim that worker and pod both mount"
         )
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"optional_docker_args: {error}") from error
+    arguments = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_POD}
+    return PodStep(
+        claim=claim,
+        mount_path=mount_path,
+        environment=settings.get("environment"),
+        pod_arguments=arguments,
+        **kwargs,
+    )
+
+
+def _why_folder(node: TaskStep, job: Any) -> str:
+    """Why worker and container must share a folder; "" when they need not."""
+    if job.needs_folder:
+        return "runs Python code of the pipeline"
+    if node.catalog.get or node.catalog.put:
+        return "gets or puts files"
+    if node.command_config.get("output_parameters_file"):
+        return "sets parameters by a file"
+    return ""
+
+
+def _placed(node: TaskStep, step: StepSettings) -> StepSettings:
+    """A step of a pod works in a copy of the pipeline's folder on the claim that both mount."""
+    executor = executor_of(step)
+    mount_path = settings_of(node, executor).get("mount_path")
+    if executor.type != "k8s-job" or not mount_path or not runs_in_container(node, executor):
+        return step
+    workspace = replace(
+        step.workspace,
+        source=step.workspace.code or step.workspace.source,
+        code=None,
+        is_private=True,
+        parent=Path(mount_path),
+        has_links=False,  # they would lead nowhere
+    )
+    return replace(step, workspace=workspace)
 
 
 def _check_docker_arguments(arguments: Mapping[str, Any]) -> None:

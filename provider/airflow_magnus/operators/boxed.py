@@ -82,7 +82,8 @@ class CommandJob(Job):
     def _set_command(self) -> None:
         if self._kind == "shell":
             self.entrypoint = ["/bin/sh"]
-            self.arguments = ["-c", _SHELL, "sh", self._command]
+            has_shim = self._folder is not None
+            self.arguments = ["-c", _SHELL, "sh", self._command] if has_shim else ["-c", self._command]
         else:
             self.entrypoint = ["python3"]
             self.arguments = [f"{_STEP}/calling.py", _CODE]
