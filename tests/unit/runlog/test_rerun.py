@@ -413,6 +413,15 @@ def test_item_that_its_handler_made_good_runs_again_when_its_steps_would(
     assert reused(run.again(**change)) == ""
 
 
+def test_item_whose_failed_composite_step_was_made_good_is_done_unless_its_files_are_gone() -> None:
+    inner = {"p": {**parallel({"x": {"s": S, "t": S}}), "on_failure": "h", "next": "success"}, "h": S}
+    run = Run({"m": mapped(inner)}, items={"m": ["a"]}, fails=["m.a.p.x.t"])
+    assert reused(run.again()) == "m"
+    assert reused(run.again(lost=["m.a.p.x.s"])) == ""
+    changed = {"m": mapped({**inner, "p": {**inner["p"], **parallel({"x": {"s": S, "t": shell("false")}})}})}
+    assert reused(run.again(changed)) == "m.a.p.x.s"
+
+
 def test_changed_step_in_a_map_is_named_once_and_not_for_thousands_of_items() -> None:
     run = Run(MAP, items={"m": [*range(1000)]})
     plan = run.again({**MAP, "m": mapped({"s": S, "t": shell("false")})})
@@ -555,6 +564,12 @@ def test_loop_that_was_killed_goes_on() -> None:
         opened(step("l", "loop"), branches=list("01234"))
     ]
     assert reused(run.again()) == "l.0.s"
+
+
+def test_loop_that_its_parameter_ended_is_reused_though_it_began_with_more_repetitions() -> None:
+    run = Run({"l": loop({"s": S}, 5, break_on="b"), "last": S}, takes={"l": ["0", "1"]}, fails=["last"])
+    run.parts.append(opened(step("l", "loop"), branches=list("01234")))
+    assert reused(run.again()) == "l"
 
 
 def test_changed_repetition_and_all_behind_it_run_again() -> None:
