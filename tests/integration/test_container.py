@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -388,3 +390,38 @@ def test_container_is_stopped_and_removed_when_task_is_ended_from_outside(
     assert time.monotonic() - started < 30
     assert engine.last.stopped_with == ended_by
     assert engine.last.is_removed
+
+
+def test_example_runs(magnus: Magnus, engine: FakeEngine, project: Path) -> None:
+    examples = Path(__file__).parents[2] / "dags_examples" / "pipelines"
+    shutil.copytree(examples, project, dirs_exist_ok=True)
+    engine.add_image("python:3.12-slim")
+    status, out, err = magnus("execute", "--isolate", "--file", "container.yaml")
+    assert status == 0, err
+    log = RunLog.model_validate_json(out)
+    assert log.parameters["regions"] == 4
+    assert log.parameters["told"] == f"{log.parameters['lines']} orders of 4 regions"
+    assert "lines.txt" in [entry.name for entry in log.steps["count"].data_catalog]
+
+
+@pytest.mark.parametrize(
+    ("missing", "executor"),
+    [
+        ("airflow.providers.docker.operators.docker", {"type": "local"}),
+        (
+            "airflow.providers.cncf.kubernetes.operators.pod",
+            {"type": "k8s-job", "config": {"docker_image": "tools:1"}},
+        ),
+    ],
+)
+def test_pipeline_is_refused_with_the_command_to_type_when_extra_is_missing(
+    magnus: Magnus, project: Path, monkeypatch: pytest.MonkeyPatch, missing: str, executor: dict[str, Any]
+) -> None:
+    for module in ("container", "pod"):
+        monkeypatch.delitem(sys.modules, f"airflow_magnus.operators.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    (project / "pipeline.yaml").write_text(only(container("true"), executor=executor))
+    status, _, err = magnus("execute")
+    assert status == 2
+    assert "pip install 'airflow-provider-magnus[container]'" in err
+    assert "dag.steps.only" in err
