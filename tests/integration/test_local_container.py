@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from airflow_magnus.runlog.records import RunLog
 from pipelines import function, linear, only, python, shell, task
@@ -87,6 +88,22 @@ def test_every_kind_of_command_runs_in_a_container(
     assert log.run_config["executor"] == {"type": "local-container", "config": {"docker_image": "tools:1"}}
     assert {i.code_identifier_type for i in log.steps["shell"].code_identities} == {"docker"}
     assert log.steps["stub"].code_identities == []
+
+
+def test_item_of_a_map_reaches_the_container(execute: Execute, engine: FakeEngine) -> None:
+    inner = {
+        "f": function("lambda item: {'last': item * 2}"),
+        "s": shell("echo $MAGNUS_PRM_MAP_VARIABLE | grep item"),
+    }
+    branch = yaml.safe_load(linear(inner))["dag"]
+    steps = {
+        "list": function("lambda: {'items': [1, 2]}"),
+        "each": {"type": "map", "iterate_on": "items", "iterate_as": "item", "branch": branch},
+    }
+    log = execute(linear(steps, **executor()))
+    assert log.status == "SUCCESS", attempts(log)
+    assert log.parameters == {"items": [1, 2], "last": 4}
+    assert len(engine.containers) == 5
 
 
 def test_api_works_in_the_container(execute: Execute, engine: FakeEngine, project: Path) -> None:

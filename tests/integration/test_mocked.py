@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from airflow_magnus.runlog.records import RunLog
 from pipelines import function, linear, only, python, shell
@@ -87,10 +88,36 @@ def test_steps_pass_when_dag_runs_on_airflow(run_dag: Callable[..., Any], tmp_pa
     assert log.steps["only"].mock
 
 
+def graph(**steps: Any) -> dict[str, Any]:
+    """A branch of these steps, one after the other."""
+    document = yaml.safe_load(linear(steps))
+    found: dict[str, Any] = document["dag"]
+    return found
+
+
+def test_patches_reach_steps_inside_others(execute: Execute) -> None:
+    steps = {
+        "list": shell("exit 1"),
+        "each": {
+            "type": "map", "iterate_on": "names", "iterate_as": "name", "branch": graph(inner=shell("exit 1")),
+        },
+        "both": {"type": "parallel", "branches": {"left": graph(same=shell("exit 1")), "right": graph(same=shell("exit 1"))}},
+    }  # fmt: skip
+    patches = {
+        "list": {"returns": {"names": ["a", "b"]}},
+        "inner": {"command": "lambda name: {'seen': name}", "command_type": "python-lambda"},
+        "both.left.same": {"returns": {"side": "left"}},
+    }
+    log = execute(linear(steps, **mocked(**patches)))
+    assert log.status == "SUCCESS"
+    assert log.parameters == {"names": ["a", "b"], "seen": "b", "side": "left"}
+
+
 @pytest.mark.parametrize(
     ("patches", "sentence"),
     [
         ({"onli": {}}, 'unknown step "onli"; the nearest is "only"'),
+        ({"only.left.x": {}}, 'unknown step "only.left.x"'),
         ({"only": {"comand": "x"}}, 'unknown key "comand"; the nearest is "command"'),
         (
             {"only": {"command": "x", "command_type": "shel"}},
