@@ -16,6 +16,7 @@ from airflow_magnus.operators.jobs import CONTEXT, Job, Shared, left_in
 from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.workspace import WorkspaceSettings
+from airflow_magnus.runlog.definition import items_around
 
 _STEP = "/opt/magnus-step"
 _CODE = "/opt/magnus-code"
@@ -48,7 +49,8 @@ class CommandJob(Job):
         self.needs_folder = kind != "shell"
         self._kind = kind
         self._command = command
-        self._output = str(config.get("notebook_output_path") or executed_copy(command))
+        self._output_path = config.get("notebook_output_path")
+        self._output = ""
         self._kernel = config.get("kernel")
         self._workspace = workspace
         self._can_call = can_call
@@ -99,6 +101,8 @@ class CommandJob(Job):
         return shares
 
     def _fill(self, folder: Path, session: StepSession) -> None:
+        items = items_around(session.header, session.opened.step.internal_name)
+        self._output = executed_copy(self._command, self._output_path, items)
         (folder / "code" / "shim").mkdir(parents=True)
         (folder / "tmp").mkdir()
         shutil.copy(str(calling.__file__), folder / "calling.py")

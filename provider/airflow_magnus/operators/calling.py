@@ -7,13 +7,15 @@ As a script it stands alone: only the standard library of Python 3.9 or later, n
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import inspect
 import json
 import keyword
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +96,28 @@ def cell_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in parameters.items() if n.isidentifier() and not keyword.iskeyword(n)}
 
 
-def executed_copy(notebook: str) -> str:
-    """Where the executed copy of a notebook is written, when the file does not say."""
-    path = Path(notebook)
-    return str(path.with_name(f"{path.stem}_out.ipynb"))
+def executed_copy(notebook: str, output: str | None = None, items: Sequence[str] = ()) -> str:
+    """Where the executed copy of a notebook is written; inside maps with ``_<item>`` for each (Source: spec §7.4).
+
+    :param output: what the pipeline file says.
+    :param items: names of the items; they hold any character but "." and "%".
+    """
+    path = Path(output) if output else Path(notebook).with_name(f"{Path(notebook).stem}_out.ipynb")
+    ending = "".join(f"_{_UNSAFE.sub(_escaped, item)}" for item in items)
+    if len(ending.encode()) > _LONGEST_ENDING:
+        digest = hashlib.sha256(ending.encode()).hexdigest()[:32]
+        ending = f"{ending.encode()[: _LONGEST_ENDING - 33].decode(errors='ignore')}~{digest}"
+    return str(path.with_name(f"{path.stem}{ending}{path.suffix}"))
+
+
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+"""Characters that file names cannot hold, or that are patterns."""
+_LONGEST_ENDING = 120
+"""Bytes: a file's name may have 255."""
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from airflow_magnus.errors import MissingExtraError, StepFailedError
 from airflow_magnus.operators.calling import cell_parameters, executed_copy
 from airflow_magnus.operators.commands import CommandStep
 from airflow_magnus.operators.session import StepSession
+from airflow_magnus.runlog.definition import items_around
 
 try:
     from airflow.providers.papermill.operators.papermill import PapermillOperator
@@ -23,7 +24,7 @@ class NotebookStep(CommandStep, PapermillOperator):
     The executed copy goes into the catalog under its own name.
 
     :param command: path of the notebook.
-    :param output: path of the executed copy; None: ``<name>_out.ipynb``.
+    :param output: path of the executed copy; None: ``<name>_out.ipynb``. Inside maps the items are added to its name.
     """
 
     template_fields = ("command", "output_path")
@@ -33,7 +34,8 @@ class NotebookStep(CommandStep, PapermillOperator):
         self, *, command: str, output: str | None = None, kernel: str | None = None, **kwargs: Any
     ) -> None:
         self.command = command
-        self.output_path = output or executed_copy(command)
+        self._output = output
+        self.output_path = executed_copy(command, output)
         super().__init__(
             input_nb=command, output_nb=self.output_path, kernel_name=kernel, log_output=True, **kwargs
         )
@@ -48,6 +50,9 @@ class NotebookStep(CommandStep, PapermillOperator):
                 f"there is no notebook {self.command!r} in {Path.cwd()}: write its path from the pipeline's folder"
             )
         self.parameters = cell_parameters(session.parameters)
+        items = items_around(session.header, session.opened.step.internal_name)
+        self.output_path = executed_copy(self.command, self._output, items)
+        self.input_nb, self.output_nb = self.command, self.output_path
         Path(self.output_path).parent.mkdir(parents=True, exist_ok=True)
 
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:

@@ -43,6 +43,16 @@ def _walk(header: RunHeader, segments: Sequence[str]) -> tuple[Section | None, l
     return section, template
 
 
+def items_around(header: RunHeader, step_name: str) -> list[str]:
+    """Of the maps around a step, outermost first, the names of the items it runs for.
+
+    :param step_name: internal name.
+    """
+    *graph, _ = step_name.split(".")
+    _, template = _walk(header, graph)
+    return [name for name, place in zip(graph, template, strict=False) if place == MAP_PLACEHOLDER]
+
+
 def steps_in(header: RunHeader, step_name: str, step: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """All steps inside a composite step, at any depth.
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_magnus.runlog.definition import graph_of, inside, recorded_path, steps_in
+from airflow_magnus.runlog.definition import graph_of, inside, items_around, recorded_path, steps_in
 from airflow_magnus.runlog.records import RunHeader
 from pipelines import conditional, graph, loop, mapped, parallel, shell, sub
 from run_log_builders import closed, history, opened, step
@@ -73,6 +73,22 @@ def test_branch_of_a_step_at_hand_is_found_at_any_place() -> None:
     section = inside(HEADER, "m.item.d", step_in_map, "dag")
     assert section is not None
     assert "in a map" in section["steps"]
+
+
+@pytest.mark.parametrize(
+    ("name", "items"),
+    [
+        ("d", []),
+        ("m", []),
+        ("m.a b.d", ["a b"]),
+        ("m.~e.d.dag.in a map", ["~e"]),
+        ("p.one.m.1.x", ["1"]),
+        ("p.one.m.1.n.x~2.s", ["1", "x~2"]),
+        ("l.1.c.default.s", []),
+    ],
+)
+def test_items_that_a_step_runs_for(name: str, items: list[str]) -> None:
+    assert items_around(HEADER, name) == items
 
 
 def test_steps_inside_are_all_there_at_any_depth() -> None:
