@@ -105,7 +105,7 @@ def _plan(options: argparse.Namespace, rest: list[str]) -> int:
 def _execution(options: argparse.Namespace, rest: list[str]) -> Execution:
     """The pipeline that the options name, checked, with everything that a run of it is given."""
     from airflow_magnus.dags.embedded import Execution
-    from airflow_magnus.pipeline.parameters import initial_parameters
+    from airflow_magnus.pipeline.parameters import given_names, initial_parameters
     from airflow_magnus.pipeline.parser import load_pipeline
     from airflow_magnus.pipeline.services import resolve_services
     from airflow_magnus.pipeline.variables import read_variables
@@ -122,6 +122,7 @@ def _execution(options: argparse.Namespace, rest: list[str]) -> Execution:
         pipeline=pipeline,
         services=resolve_services(options.config_file, pipeline.services, folder, variables),
         parameters=initial_parameters(pipeline.parameters, options.parameters_file, os.environ, given),
+        given=given_names(options.parameters_file, os.environ, given),
         folder=folder,
         use_cached=options.use_cached,
         new_parameters_win=options.new_parameters,

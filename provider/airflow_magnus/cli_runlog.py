@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from airflow_magnus.stores.runlogs import RunLogStore
 
 DIFFERENT = 1
-_LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _RUN = "run id, an Airflow run id, or `latest`, `latest~1`, …"
 _DIFF = f"""Where two runs part, and what differs of each step. A and B: {_RUN}; or a file that holds a
 run log: a path with a `/`, or one that ends in `.json`. Exit status: 0 they are equal, 1 they differ, 2 refused."""
@@ -109,16 +107,11 @@ class _Runs:
 
     def find(self, wanted: str) -> RunLog:
         """The run log of a run by its id, Airflow's run id, or how many came after it (``latest~1``)."""
-        back = _LATEST.fullmatch(wanted)
-        if back is None:
-            return self.store.find(wanted)
-        headers = self.store.headers()
-        steps = int(back[1] or 0)
-        if steps >= len(headers):
-            raise RunNotFoundError(
-                f"no run {wanted!r}: {len(headers)} run(s) are in the run log store at {self.store.location}"
-            )
-        return self.store.find(headers[-1 - steps].run_id)
+        from airflow_magnus.stores.runlogs import LATEST
+
+        if back := LATEST.fullmatch(wanted):
+            wanted = self.store.latest(int(back[1] or 0))
+        return self.store.find(wanted)
 
     def header(self, log: RunLog) -> RunHeader | None:
         """The header of a run; None of one that another tool has written."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -55,6 +55,7 @@ class Execution:
     """One call of ``magnus execute``, all of it checked.
 
     :param services: of all files; services that no file names have the command line's defaults.
+    :param given: names of the parameters that are no defaults.
     :param folder: the current folder, where the steps work and relative paths begin.
     :param use_cached: the earlier run whose successful steps are not run again.
     :param new_parameters_win: of a re-run: let given parameters win over those of the earlier run.
@@ -64,6 +65,7 @@ class Execution:
     pipeline: Pipeline
     services: Mapping[str, ServiceSettings]
     parameters: Mapping[str, Any]
+    given: Sequence[str]
     folder: Path
     run_id: str | None = None
     tag: str | None = None
@@ -155,6 +157,7 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
         pipeline=execution.pipeline.name,
         tag=execution.tag,
         parameters=dict(execution.parameters),
+        given=list(execution.given),
         run_config=services.run_config,
         definition=dict(execution.pipeline.definition),
         sub_definitions={name: dict(section) for name, section in execution.pipeline.sub_definitions.items()},

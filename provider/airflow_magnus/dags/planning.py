@@ -26,7 +26,9 @@ def plan(execution: Execution, earlier: str, *, of_airflow: bool = False) -> tup
         run_id="",
         token="",
         dag_hash=pipeline.dag_hash,
+        pipeline=pipeline.name,
         parameters=dict(execution.parameters),
+        given=list(execution.given),
         definition=dict(pipeline.definition),
         sub_definitions={name: dict(section) for name, section in pipeline.sub_definitions.items()},
     )

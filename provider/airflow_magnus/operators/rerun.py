@@ -28,10 +28,14 @@ def plan_of_rerun(
     """The earlier run that was asked for, and what a new one takes over from it. Nothing is written.
 
     :param header: of the new run.
+    :param wanted: a run id, Airflow's run id, or ``latest``, ``latest~1`` … of this pipeline.
     :raises RunNotFoundError: when there is no such run, or it still goes on.
     """
     from airflow_magnus.stores.owners import goes_on
+    from airflow_magnus.stores.runlogs import LATEST
 
+    if back := LATEST.fullmatch(wanted):
+        wanted = services.run_log.latest(int(back[1] or 0), header.pipeline)
     document = services.run_log.find(wanted)
     earlier = services.run_log.header(document.run_id)
     if document.status == "PROCESSING" and goes_on(earlier):

@@ -84,6 +84,14 @@ def _wanted(
     settings: RunSettings, services: OpenServices, context: Any, conf: Mapping[str, Any]
 ) -> RunHeader:
     dag_run = context["dag_run"]
+    parameters = {
+        **settings.defaults,
+        **{
+            name: value
+            for name, value in dict(context.get("params") or {}).items()
+            if name in settings.parameters or name not in (RESERVED, USE_CACHED, NEW_PARAMETERS, TAG)
+        },
+    }
     dag_id = f"{dag_run.dag_id}.{settings.scope}" if settings.scope else dag_run.dag_id
     return RunHeader(
         run_id=safe_run_id(f"{dag_id}.{dag_run.run_id}"),
@@ -91,14 +99,11 @@ def _wanted(
         dag_hash=settings.dag_hash,
         pipeline=settings.pipeline or dag_id,
         tag=str(conf[TAG]) if conf.get(TAG) is not None and TAG not in settings.parameters else None,
-        parameters={
-            **settings.defaults,
-            **{
-                name: value
-                for name, value in dict(context.get("params") or {}).items()
-                if name in settings.parameters or name not in (RESERVED, USE_CACHED, NEW_PARAMETERS, TAG)
-            },
-        },
+        parameters=parameters,
+        # The trigger form gives the defaults too: what is left as it was counts as not given.
+        given=sorted(
+            n for n, v in parameters.items() if n not in settings.defaults or settings.defaults[n] != v
+        ),
         run_config=services.run_config,
         scheduler={
             "type": "airflow",

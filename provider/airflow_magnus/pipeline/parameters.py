@@ -86,6 +86,14 @@ def initial_parameters(
     return values
 
 
+def given_names(
+    parameters_file: Path | None, environ: Mapping[str, str], options: Mapping[str, str]
+) -> list[str]:
+    """Names of the parameters that :func:`initial_parameters` takes from anywhere but the declared defaults, sorted."""
+    of_file = [name for name, _ in _of_file(parameters_file, Report())] if parameters_file else []
+    return sorted({*of_file, *_of_environment(environ), *options})
+
+
 def _of_file(file: Path, report: Report) -> list[tuple[str, Cursor]]:
     document = read_document(file)
     top = Cursor(document, report, document.value)

@@ -81,6 +81,7 @@ class RunHeader(Record):
 
     :param token: made by the writer; tells its own claim from another's when an answer is lost.
     :param parameters: initial values.
+    :param given: names of those that were given for this run, the others being defaults; None: all were.
     :param scheduler: who runs it: Airflow's ids (``dag_id``, ``run_id``, ``run_after``, ``first_start``) or {} .
     :param definition: the ``dag`` section.
     :param sub_definitions: internal name of a dag step → the ``dag`` section of its file.
@@ -98,6 +99,7 @@ class RunHeader(Record):
     original_run_id: str = ""
     started: str = Field(default_factory=timestamp)
     parameters: dict[str, Any] = Field(default_factory=dict)
+    given: list[str] | None = None
     run_config: dict[str, Any] = Field(default_factory=dict)
     scheduler: dict[str, Any] = Field(default_factory=dict)
     definition: dict[str, Any] = Field(default_factory=dict)

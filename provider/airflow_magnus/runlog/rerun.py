@@ -63,27 +63,28 @@ def plan_rerun(
     """Decide what the new run takes over.
 
     :param graphs: of the earlier run: graph name → step name → history.
-    :param new: header of the new run: its definition, and the parameters that were given to it.
+    :param new: header of the new run: its definition, and the parameters that it would begin with.
     :param lost: internal names of the steps whose files are gone.
     :param new_parameters_win: let given parameters win, and run again from the first step that could read one that is
         other than it was; else those of the earlier run win.
     """
     warnings = []
     seen = before_first_step(earlier)
+    given = {n: v for n, v in new.parameters.items() if new.given is None or n in new.given}
     changed = {
         name
-        for name, value in new.parameters.items()
+        for name, value in given.items()
         if name not in seen.parameters or not is_same_value(seen.parameters[name], value)
     }
     planner = _Planner(earlier, graphs, new, lost, changed if new_parameters_win else set())
     planner.graph("", new.definition)
     top = graphs.get("", {})
     seen = visible(seen, [name for name in planner.reused if name in top], top)
-    for name in sorted(set(new.parameters) & set(seen.parameters)):
-        before, given = seen.parameters[name], new.parameters[name]
-        if not (is_same_value(given, before) or new_parameters_win):
+    for name in sorted(set(given) & set(seen.parameters)):
+        before, value = seen.parameters[name], given[name]
+        if not (is_same_value(value, before) or new_parameters_win):
             warnings.append(
-                f"parameter {name!r}: {before!r} of run {earlier.run_id} wins over {given!r}; "
+                f"parameter {name!r}: {before!r} of run {earlier.run_id} wins over {value!r}; "
                 "with --new-parameters the new value wins"
             )
     if planner.changed:
@@ -96,13 +97,10 @@ def plan_rerun(
             f"step {_names(planner.lost)} runs again: files that it put are gone from the catalog"
         )
     # What reused steps set comes with their records: a step that runs again begins with what it began with before.
-    both = (
-        (earlier.parameters, new.parameters) if new_parameters_win else (new.parameters, earlier.parameters)
-    )
     return RerunPlan(
         tuple(planner.reused),
         planner.shadowed(),
-        {**both[0], **both[1]},
+        {**new.parameters, **earlier.parameters, **(given if new_parameters_win else {})},
         tuple(planner.decisions),
         tuple(warnings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from airflow_magnus.errors import RunIdTakenError, RunNotFoundError, StoreError
@@ -11,6 +12,8 @@ from airflow_magnus.runlog.records import RunHeader, RunLog
 from airflow_magnus.stores.attempts import AttemptStore
 from airflow_magnus.stores.owners import goes_on, is_same_run
 
+LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
+"""How a run is asked for by how many came after it: ``latest``, ``latest~1`` …"""
 _MOST_RUNS_OF_ONE_NAME = 10_000
 
 
@@ -119,6 +122,21 @@ class RunLogStore(AttemptStore):
         if len(same) > 1:
             raise RunNotFoundError(f"{wanted!r} stands for several runs, ask for one of: {', '.join(same)}")
         return self._ended_if_abandoned(self.read(same[0]))
+
+    def latest(self, back: int = 0, pipeline: str | None = None) -> str:
+        """The run id of the run that started last, or ``back`` runs before it. Cost: as of :meth:`headers`.
+
+        :param pipeline: look at the runs of this pipeline only.
+        :raises RunNotFoundError: when there are not so many runs.
+        """
+        found = [h.run_id for h in self.headers() if pipeline is None or h.pipeline == pipeline]
+        if back >= len(found):
+            of = f" of pipeline {pipeline!r}" if pipeline is not None else ""
+            wanted = f"latest~{back}" if back else "latest"
+            raise RunNotFoundError(
+                f"no run {wanted!r}: {len(found)} run(s){of} are in the run log store at {self.location}"
+            )
+        return found[-1 - back]
 
     def _ended_if_abandoned(self, log: RunLog) -> RunLog:
         """The run log of a command line's run whose process is gone, ended as FAIL and kept so; else the log itself."""

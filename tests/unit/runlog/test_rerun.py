@@ -651,3 +651,12 @@ def test_records_along_the_way_of_a_branch() -> None:
     assert [r.step.name for r in path_records(inner, graphs(*failed)[""])] == ["s", "h", "t"]
     assert [r.step.name for r in path_records(inner, graphs(opened(step("s")))[""])] == []
     assert path_records(None, {}) == []
+
+
+def test_a_default_that_nobody_gave_is_not_a_new_value() -> None:
+    earlier = header({"a": S}, day="1", x=1)
+    new = header({"a": S}, day="2", x=2).model_copy(update={"given": ["x"]})
+    for wins, expected in ((False, {"day": "1", "x": 1}), (True, {"day": "1", "x": 2})):
+        plan = plan_rerun(earlier, graphs(closed(step("a"))), new, new_parameters_win=wins)
+        assert plan.parameters == expected
+        assert "day" not in " ".join(plan.warnings)
