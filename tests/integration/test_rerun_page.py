@@ -63,13 +63,13 @@ def client(site: Any) -> Callable[..., Client]:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi.testclient import TestClient
 
-    def make(name: str = "", role: str = "") -> Client:
+    def make(name: str = "", role: str = "", app: Any = site) -> Client:
         cookies = {}
         if name:
             user = SimpleAuthManagerUser(username=name, role=role or "ADMIN")
             cookies = {"_token": get_auth_manager().generate_jwt(user)}
         return TestClient(
-            site, cookies=cookies, follow_redirects=False, raise_server_exceptions=False, base_url="http://a"
+            app, cookies=cookies, follow_redirects=False, raise_server_exceptions=False, base_url="http://a"
         )
 
     return make
@@ -191,6 +191,28 @@ def test_page_runs_no_script_or_style_but_its_own(client: Callable[..., Client],
         assert client().get(path).status_code == 200
 
 
+def test_pages_and_redirects_lie_below_airflows_own_path(
+    client: Callable[..., Client], failed: RunLog
+) -> None:
+    from fastapi import FastAPI
+
+    from airflow_magnus.ui import plugin
+
+    outer = FastAPI(root_path="/team/airflow")
+    outer.mount(plugin.PREFIX, plugin.LazyApp())
+    admin, nobody = client("admin", app=outer), client(app=outer)
+    path = "/team/airflow" + url(failed)
+    page = admin.get(path)
+    assert page.status_code == 200
+    links = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert all(link.startswith("/team/airflow/") for link in links)
+    assert admin.get(next(link for link in links if "magnus.css" in link)).status_code == 200
+    login = nobody.get(path).headers["location"]
+    assert login.startswith("/team/airflow/api/v2/auth/login?next=%2Fteam%2Fairflow%2Fmagnus%2Frerun%2F")
+    started = admin.post(path, data=form(page.text)).headers["location"]
+    assert started.startswith(f"/team/airflow/dags/{DAG_ID}/runs/manual__")
+
+
 def test_start_makes_a_run_with_the_plan_as_its_note(client: Callable[..., Client], failed: RunLog) -> None:
     admin = client("admin")
     page = admin.get(url(failed)).text
@@ -202,7 +224,7 @@ def test_start_makes_a_run_with_the_plan_as_its_note(client: Callable[..., Clien
     )
     assert run.conf == {"use_cached": failed.run_id}
     assert run.note.startswith(
-        f"```text\nPlan of a re-run of {failed.run_id}\n\nrestore  make   it succeeded"
+        f"Plan of a re-run of `{failed.run_id}`\n\n```text\nrestore  make   it succeeded"
     )
     assert (run.state, run.run_type, run.triggered_by.value, run.triggering_user_name) == (
         "queued",
@@ -395,6 +417,28 @@ def test_parameters_of_the_earlier_run_are_given_again_where_the_dag_has_others(
     answer = admin.post(url(log), data=form(page))
     assert answer.status_code == 303, words(answer.text)
     assert dag_runs("parameters-of-page")[-1].conf == {"use_cached": log.run_id, "x": 3, "z": 4}
+
+
+def test_pipeline_with_a_parameter_use_cached_of_its_own_is_refused(
+    client: Callable[..., Client], project: Path, run_dag: RunDag
+) -> None:
+    text = "parameters: {use_cached: none}\n" + linear({"use": shell("false")})
+    (project / "p.yaml").write_text(text)
+    log, _ = run_dag(pipeline_dag(project / "p.yaml", dag_id="own-parameter-of-page"))
+    answer = client("admin").get(url(log))
+    assert (answer.status_code, "Rename the parameter" in words(answer.text)) == (409, True)
+
+
+def test_run_log_that_was_not_closed_is_said_to_be(
+    client: Callable[..., Client], failed: RunLog, airflow_home: Path
+) -> None:
+    file = airflow_home / "magnus" / "run_log" / f"{failed.run_id}.json"
+    text = file.read_text()
+    file.write_text(failed.model_copy(update={"status": "PROCESSING"}).to_json())
+    answer = client("admin").get(url(failed))
+    file.write_text(text)
+    assert answer.status_code == 409
+    assert "wait until it has failed again, or use the command magnus runlog repair" in words(answer.text)
 
 
 STORE = "run_log_store: {type: file-system, config: {log_folder: logs}}\n"

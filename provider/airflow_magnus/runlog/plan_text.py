@@ -11,6 +11,7 @@ LONGEST_NOTE = 1000
 """Characters that Airflow keeps of a DAG run's note."""
 _MOST_ROWS = LONGEST_NOTE // len("run  a  it failed\n")
 _BEGIN, _END = "```text\n", "```"
+_HEAD = "Plan of a re-run of"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _FOLLOWS = "it follows "
 
@@ -31,6 +32,8 @@ def plan_note(plan: RerunPlan, earlier_run_id: str, longest: int = LONGEST_NOTE)
     What does not fit is left out, and the note says how much: first steps that only follow another one, then those
     that are not run, then warnings. The heading and the totals are always there.
     """
+    # A paragraph of its own: Airflow shows the first line of a note where it has no place for more.
+    head = f"{_HEAD} `{_printable(earlier_run_id)}`"
     warnings = list(_warnings(plan))
     for shown in range(len(warnings), -1, -1):
         hidden = f"… {_number(len(warnings) - shown, 'more warning')}"
@@ -39,8 +42,8 @@ def plan_note(plan: RerunPlan, earlier_run_id: str, longest: int = LONGEST_NOTE)
             left_out = len(plan.decisions) - len(steps)
             more = [f"… {_number(left_out, 'more step')}"] if left_out else []
             rows = [*_rows(steps), *more]
-            lines = [*_head(earlier_run_id), *rows, "", totals(plan.decisions), *told]
-            note = _BEGIN + "\n".join(lines).replace("```", "'''") + "\n" + _END
+            lines = [*rows, "", totals(plan.decisions), *told]
+            note = f"{head}\n\n{_BEGIN}" + "\n".join(lines).replace("```", "'''") + f"\n{_END}"
             if len(note) <= longest:
                 return note
     return totals(plan.decisions)[:longest]
@@ -68,7 +71,7 @@ def size_text(size: int) -> str:
 
 
 def _head(earlier_run_id: str) -> list[str]:
-    return [f"Plan of a re-run of {_printable(earlier_run_id)}", ""]
+    return [f"{_HEAD} {_printable(earlier_run_id)}", ""]
 
 
 def _rows(decisions: Sequence[Decision]) -> Iterator[str]:

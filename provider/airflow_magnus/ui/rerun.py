@@ -11,6 +11,8 @@ from typing import Any
 from airflow_magnus.errors import MagnusError, RunNotFoundError
 from airflow_magnus.hooks.description import Description
 from airflow_magnus.hooks.services import OpenServices, open_services
+from airflow_magnus.operators.rerun import plan_of_rerun
+from airflow_magnus.operators.run import USE_CACHED
 from airflow_magnus.pipeline.identifiers import safe_run_id
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.plan_text import plan_note, plan_text, totals
@@ -22,7 +24,6 @@ from airflow_magnus.ui.responses import PageError
 
 log = logging.getLogger(__name__)
 
-USE_CACHED = "use_cached"
 _MOST_OF_ONE_NAME = 100
 
 
@@ -79,6 +80,7 @@ def look(dag_id: str, run_id: str, wanted: str = "") -> Rerun:
     try:
         services = _services(facts.description)
         earlier = _earlier(services.run_log, wanted, facts)
+        _refuse_own_parameter(earlier)
         document = services.run_log.read(earlier.run_id)
         if document.status == "PROCESSING":
             raise _not_closed(earlier.run_id)
@@ -98,7 +100,9 @@ def look(dag_id: str, run_id: str, wanted: str = "") -> Rerun:
         failed=tuple(_failed(document)),
         conf={USE_CACHED: earlier.run_id, **_parameters(earlier, facts.defaults)},
         has_changed=facts.description.dag_hash not in ("", earlier.dag_hash),
-        going_on=tuple(name for name, c in facts.unfinished.items() if c.get(USE_CACHED) == earlier.run_id),
+        going_on=tuple(
+            name for name, c in facts.unfinished.items() if c.get(USE_CACHED) in (earlier.run_id, run_id)
+        ),
     )
 
 
@@ -174,20 +178,27 @@ def _earlier(store: RunLogStore, wanted: str, facts: DagRunFacts) -> RunHeader:
     return found
 
 
+def _refuse_own_parameter(earlier: RunHeader) -> None:
+    if USE_CACHED in earlier.parameters:
+        raise PageError(
+            409,
+            f"The pipeline has a parameter {USE_CACHED} of its own",
+            "So a run of it cannot be told to take up another one. Rename the parameter, or clear the failed tasks.",
+        )
+
+
 def _not_closed(run_id: str) -> PageError:
     return PageError(
         409,
         "The run log of this run is not closed",
-        f"The DAG run has ended, but its task at the end, which closes run log {run_id}, was stopped before it "
-        "could. Clear that task (in a pipeline's DAG it is called as its fail node); when it has failed again, "
-        "reload this page.",
+        f"The DAG run has ended, but its task at the end was stopped before it could close run log {run_id}. "
+        "Clear that task (it is called as the pipeline's fail node) and wait until it has failed again, or use "
+        "the command magnus runlog repair; then reload this page.",
     )
 
 
 def _plan(earlier: RunHeader, services: OpenServices) -> RerunPlan:
     """The plan of a run that gives no parameters of its own, of the pipeline as the earlier run had it."""
-    from airflow_magnus.operators.rerun import plan_of_rerun
-
     new = earlier.model_copy(update={"parameters": {}})
     try:
         return plan_of_rerun(new, earlier.run_id, services)[1]

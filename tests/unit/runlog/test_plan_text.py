@@ -47,8 +47,10 @@ def test_characters_that_a_terminal_acts_on_are_written_out() -> None:
     assert "run      a\\x1b[2J  it failed: \\x07\\nb" in text
 
 
-def test_note_is_the_text_in_a_code_block() -> None:
-    assert plan_note(SOME, "r1") == "```text\n" + plan_text(SOME, "r1") + "```"
+def test_note_is_the_text_in_a_code_block_below_its_heading() -> None:
+    head, rest = plan_text(SOME, "r1").split("\n\n", 1)
+    assert head == "Plan of a re-run of r1"
+    assert plan_note(SOME, "r1") == f"Plan of a re-run of `r1`\n\n```text\n{rest}```"
 
 
 def test_note_of_a_large_plan_fits_and_keeps_what_runs_for_a_reason_of_its_own() -> None:
