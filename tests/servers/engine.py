@@ -54,6 +54,7 @@ class Container:
         self.started = threading.Event()
         self.is_removed = False
         self.stopped_with: int | None = None
+        self.grace = 0.0
         self._links: list[Path] = []
         self._mounts: dict[str, Path] = {}
 
@@ -119,6 +120,7 @@ class Container:
     def stop(self, seconds: float) -> None:
         if self.process is None or self.process.poll() is not None:
             return
+        self.grace = seconds
         self.stopped_with = signal.SIGTERM
         self._signal(signal.SIGTERM)
         try:
