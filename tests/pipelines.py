@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -77,3 +79,18 @@ def linear(steps: dict[str, dict[str, Any]], **sections: Any) -> str:
 def only(step: dict[str, Any], **sections: Any) -> str:
     """The pipeline of one step, called ``only``."""
     return linear({"only": step}, **sections)
+
+
+def notebook(path: Path, *cells: str, tags: dict[int, list[str]] | None = None) -> None:
+    """Write a notebook of code cells."""
+    made = [
+        {
+            "cell_type": "code", "id": f"c{i}", "metadata": {"tags": (tags or {}).get(i, [])},
+            "source": source, "outputs": [], "execution_count": None,
+        }
+        for i, source in enumerate(cells)
+    ]  # fmt: skip
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    document = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_magnus.runlog.records import RunLog
-from pipelines import function, linear, only, python, shell, task
+from pipelines import function, linear, notebook, only, python, shell, task
 
 Execute = Callable[..., RunLog]
 
@@ -215,21 +215,6 @@ def test_metrics_and_parameters_of_a_failing_command_are_not_kept(execute: Execu
 
 
 # notebook
-
-
-def notebook(path: Path, *cells: str, tags: dict[int, list[str]] | None = None) -> None:
-    """Write a notebook of code cells."""
-    made = [
-        {
-            "cell_type": "code", "id": f"c{i}", "metadata": {"tags": (tags or {}).get(i, [])},
-            "source": source, "outputs": [], "execution_count": None,
-        }
-        for i, source in enumerate(cells)
-    ]  # fmt: skip
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    document = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document))
 
 
 def test_notebook_takes_parameters_and_gives_them_by_the_api(

@@ -43,18 +43,22 @@ class _Order:
         self._segment = {task_id: _segment(task) for task_id, task in dag.task_dict.items()}
         self._update_state = update_state
         self._get_task_instances = get_task_instances
-        self._queue: list[Any] = []
+        self._queue: list[tuple[str, int]] = []
         self._handed_out: list[Any] | None = None
 
     def update_state(self, run: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of Airflow's: the task that is next, in a list."""
         from airflow.utils.state import DagRunState, State
 
-        while self._queue and self._queue[0].state in State.finished:
-            self._queue.pop(0)
-        if self._queue:
-            self._handed_out = self._queue[:1]
-            return self._handed_out, None
+        while self._queue:
+            task_id, map_index = self._queue[0]
+            # Anew each time: what was read before belongs to a session that is closed by now.
+            ti = run.get_task_instance(task_id, map_index=map_index, session=kwargs["session"])
+            if ti.state in State.finished:
+                self._queue.pop(0)
+                continue
+            self._handed_out = [ti]
+            return ([] if _must_wait(ti, run) else [ti]), None
         self._handed_out = None
         ready, callback = self._update_state(run, *args, **kwargs)
         for _ in range(_ROUNDS):
@@ -66,11 +70,24 @@ class _Order:
         first = min(ready, key=self._key)
         segment = self._segment[first.task_id]
         if segment is not None:
-            everything = self._get_task_instances(run, session=kwargs["session"])
-            mine = [ti for ti in everything if ti.map_index >= 0 and self._segment.get(ti.task_id) == segment]
-            self._queue = sorted(mine, key=lambda ti: (ti.map_index, self._number[ti.task_id]))
+            mine = self._of_segment(segment, run, kwargs["session"])
+            order = sorted(mine, key=lambda ti: (ti.map_index, self._number[ti.task_id]))
+            self._queue = [(ti.task_id, ti.map_index) for ti in order]
             return self.update_state(run, *args, **kwargs) if self._queue else ([first], callback)
         return [first], callback
+
+    def _of_segment(self, segment: str, run: Any, session: Any) -> list[Any]:
+        """The tasks of a mapped group for all its items; Airflow makes those of later tasks when earlier ones have ended."""
+        from airflow.models.taskmap import TaskMap
+
+        def mine() -> list[Any]:
+            found = self._get_task_instances(run, session=session)
+            return [ti for ti in found if self._segment.get(ti.task_id) == segment]
+
+        for ti in mine():
+            if ti.map_index < 0 and ti.state is None:
+                TaskMap.expand_mapped_task(run.dag.get_task(ti.task_id), run.run_id, session=session)
+        return [ti for ti in mine() if ti.map_index >= 0]
 
     def get_task_instances(self, run: Any, *args: Any, **kwargs: Any) -> Any:
         """In place of Airflow's: of a mapped group only the task that is next."""
@@ -80,6 +97,14 @@ class _Order:
 
     def _key(self, ti: Any) -> tuple[int, int]:
         return self._number[ti.task_id], ti.map_index
+
+
+def _must_wait(ti: Any, run: Any) -> bool:
+    """Whether the time until the next attempt has not passed."""
+    from airflow.utils.state import TaskInstanceState
+
+    ti.task = run.dag.get_task(ti.task_id)
+    return bool(ti.state == TaskInstanceState.UP_FOR_RETRY and not ti.ready_for_retry())
 
 
 def _segment(task: Any) -> str | None:

@@ -108,7 +108,9 @@ def conclude(
     :param opened: its attempt; when that is closed already the conclusion is another one.
     :param graphs: graph name → name of a step → history, of all its branches.
     """
-    left, warnings = merged((o.branch, left_by(o.path, graphs.get(o.graph.name, {}))) for o in outcomes)
+    left, clashes = merged((o.branch, left_by(o.path, graphs.get(o.graph.name, {}))) for o in outcomes)
+    # A repetition of a loop sees the files of those before it: that it puts them again is no clash.
+    warnings = [] if place.identity.step_type == "loop" else clashes
     failed = [outcome for outcome in outcomes if not outcome.is_success]
     reasons = [_reason(outcome, graphs.get(outcome.graph.name, {})) for outcome in failed[:_MOST_REASONS]]
     if len(failed) > _MOST_REASONS:

@@ -135,6 +135,14 @@ def test_what_successful_steps_have_left_is_merged_in_order_also_of_a_branch_tha
     assert [e.name for e in made.puts()] == ["f"]
 
 
+def test_files_that_repetitions_of_a_loop_put_again_are_no_clash() -> None:
+    records = [closed(step("a", graph=f"p.{n}"), data_catalog=[entry("f", n)]) for n in ("0", "1")]
+    turns = [outcome(n, a=S, b=S) for n in ("0", "1")]
+    made = concluded(*turns, records=records, kind="loop").closed
+    assert (made.step_message, made.data_catalog[0].data_hash[0]) == ("", "1")
+    assert "'f' was put by branch '0'" in concluded(*turns, records=records).closed.step_message
+
+
 def test_record_is_that_of_the_attempt_with_the_branches_that_ran_and_their_items() -> None:
     begun = opened(
         step("m", "map"), 3, branches=["1", "true", "x"], items=[1, True, "x"], scheduler={"task_id": "t"}
