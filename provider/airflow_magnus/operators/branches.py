@@ -102,17 +102,20 @@ def conclude(
     outcomes: Sequence[Outcome],
     graphs: Mapping[str, Mapping[str, StepHistory]],
     identities: list[CodeIdentity],
+    faults: Sequence[str] = (),
 ) -> Conclusion:
     """Decide how a composite step went: it is SUCCESS only when every branch is. A pure decision.
 
     :param opened: its attempt; when that is closed already the conclusion is another one.
     :param graphs: graph name → name of a step → history, of all its branches.
+    :param faults: what else went wrong.
     """
     left, clashes = merged((o.branch, left_by(o.path, graphs.get(o.graph.name, {}))) for o in outcomes)
     # A repetition of a loop sees the files of those before it: that it puts them again is no clash.
     warnings = [] if place.identity.step_type == "loop" else clashes
     failed = [outcome for outcome in outcomes if not outcome.is_success]
     reasons = [_reason(outcome, graphs.get(outcome.graph.name, {})) for outcome in failed[:_MOST_REASONS]]
+    reasons += faults
     if len(failed) > _MOST_REASONS:
         reasons.append(f"and {len(failed) - _MOST_REASONS} branches more")
     number = opened.number + 1 if isinstance(opened, AttemptClosed) else opened.number
@@ -127,7 +130,7 @@ def conclude(
         }
     )
     closed = own.ended(
-        status="FAIL" if failed else "SUCCESS",
+        status="FAIL" if reasons else "SUCCESS",
         message="; ".join(reasons),
         step_message="\n".join([*warnings, *reasons]),
         parameters=dict(left.parameters),
