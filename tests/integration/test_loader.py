@@ -242,13 +242,6 @@ def test_thousand_steps_make_a_dag(folder: Path) -> None:
     assert len(round_trip(dag).task_ids) == 1502
 
 
-def test_step_gets_what_its_class_says_and_what_it_says_is_refused(folder: Path) -> None:
-    (folder / "n.yaml").write_text(only(task("image", "container", command_config={"image": "i"})))
-    dag = load_pipelines(folder, {})["n"]
-    assert dag.tags == {"magnus", "invalid"}
-    assert "n.yaml:" in faults_of(dag)[0]
-
-
 def test_stubs_are_written_kept_and_removed(magnus: Magnus, folder: Path, airflow_home: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 

@@ -113,6 +113,9 @@ class FailNode(TerminalNode):
         if reached.get(self.success_task_id) == "success":
             raise AirflowSkipException("the pipeline's success node was reached")
         histories = self.end_run(context)
+        if self.services.uses_airflow:
+            page = RerunLink().get_link(self, ti_key=context["ti"])
+            log.info("to start again from where it failed, see the plan at %s", page)
         failed = [history for history in histories.values() if history.status == "FAIL"]
         reasons = [
             f"step {h.internal_name!r} failed: {h.latest.closed.message}" for h in failed if h.latest.closed
