@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -84,6 +85,33 @@ def replaced_environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def children_end_on_sigterm() -> Iterator[None]:
+    """Let processes that are forked meanwhile end on SIGTERM, as those of a plain Python do.
+
+    The task's process has a handler of Airflow's, which its forked children inherit: a ``multiprocessing.Pool`` would wait
+    for them for ever.
+    """
+    _forking.add(os.getpid())
+    try:
+        yield
+    finally:
+        _forking.discard(os.getpid())
+
+
+_forking: set[int] = set()
+"""Processes whose forked children are to end on SIGTERM."""
+
+
+def _in_forked_child() -> None:
+    if os.getppid() in _forking:
+        _forking.clear()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
 
 
 @contextmanager

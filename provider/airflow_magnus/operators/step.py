@@ -27,6 +27,7 @@ from airflow_magnus.operators.environment import (
     PARAMETER,
     PARAMETERS_FILE,
     child_environment,
+    children_end_on_sigterm,
     code_path,
     item_variable,
     parameter_variables,
@@ -305,6 +306,7 @@ class StepMixin:
             self.child_environment = child_environment(own)
             stack.enter_context(replaced_environment(self.process_environment(own)))
             stack.enter_context(code_path(session.workspace.folder.resolve(), self.step.workspace.code))
+            stack.enter_context(children_end_on_sigterm())
             api.enter(session)
             stack.callback(api.enter, None)
             self._environment = dict(os.environ)

@@ -660,3 +660,11 @@ def test_a_default_that_nobody_gave_is_not_a_new_value() -> None:
         plan = plan_rerun(earlier, graphs(closed(step("a"))), new, new_parameters_win=wins)
         assert plan.parameters == expected
         assert "day" not in " ".join(plan.warnings)
+
+
+def test_a_step_that_was_only_mocked_runs_again() -> None:
+    mocked = {"executor": {"type": "mocked", "config": {}}}
+    earlier = header({"a": S}).model_copy(update={"run_config": mocked})
+    done = closed(step("a")).model_copy(update={"mock": True})
+    plan = plan_rerun(earlier, graphs(done), header({"a": S}))
+    assert (plan.reused, plan.decisions[0].why) == ((), "it was only mocked")
