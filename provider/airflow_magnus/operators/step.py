@@ -134,7 +134,7 @@ class StepMixin:
         :raises AirflowSkipException: when no way through the pipeline leads here.
         """
         self.step.route.check(context)
-        with self._recorded(context):
+        with Recorded(self, context):
             self._begin(context)
             super().pre_execute(context)  # type: ignore[misc]
 
@@ -149,7 +149,7 @@ class StepMixin:
 
     def post_execute(self, context: Any, result: Any = None) -> None:
         """Store the outputs and close the attempt: from here on later steps see them."""
-        with self._recorded(context):
+        with Recorded(self, context):
             super().post_execute(context)  # type: ignore[misc]
             session = self._current
             run_log, run_id = session.services.run_log, session.header.run_id
@@ -271,7 +271,7 @@ class StepMixin:
             return run()
         self._is_attempting = True
         try:
-            with self._recorded(context), self._entered():
+            with Recorded(self, context), self._entered():
                 self.prepare(self._current)
                 try:
                     self._result = run()
@@ -322,9 +322,6 @@ class StepMixin:
         session = self._current
         session.metrics.update(variables_set(self._environment, METRIC))
         session.set_values(variables_set(self._environment, PARAMETER))
-
-    def _recorded(self, context: Any) -> Recorded:
-        return Recorded(self, context)
 
     def _record_failure(self, context: Any, error: BaseException) -> None:
         """Close the attempt as failed; one that never began is opened for it."""

@@ -298,6 +298,11 @@ def _behind(section: Section, name: str) -> Iterator[str]:
         current = edges(current)[0]
 
 
+def _is_mocked(run: RunHeader) -> bool:
+    """Whether the steps of a run that were not run have passed without a result: by the executor ``mocked``."""
+    return bool((run.run_config.get("executor") or {}).get("type") == "mocked")
+
+
 def path_records(section: Section | None, histories: Mapping[str, StepHistory]) -> list[AttemptClosed]:
     """The records of the steps of a graph that succeeded one after the other up to its success node."""
     if not section:
