@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,15 @@ def test_retry_inside_a_branch_is_of_its_step_and_item_alone(execute: Execute, p
     assert "branch '5' failed in step 's': ValueError: not yet 2" in log.steps["m"].message
 
 
+def test_next_attempt_of_an_item_waits_as_long_as_the_file_says(execute: Execute, project: Path) -> None:
+    wait = {"airflow": {"retry_delay": 2}}
+    step = shell("test -e tried || { touch tried; false; }", retry=2, executor_config=wait)
+    log = succeeded(execute(linear({"m": mapped({"s": step})}, parameters={"items": [1]})))
+    first, second = steps_of(log)["m.1.s"].attempts
+    waited = datetime.fromisoformat(second.start_time) - datetime.fromisoformat(first.end_time)
+    assert 2 <= waited.total_seconds() < 15
+
+
 def test_executed_notebook_is_named_for_the_items(execute: Execute, project: Path) -> None:
     notebook(
         project / "report.ipynb",
@@ -506,9 +516,6 @@ def test_loop_runs_its_maximum_and_stops_at_a_repetition_that_fails(execute: Exe
     assert noted(project)[3:] == ["1", "2", "handler"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the turn fails, and the loop's end takes the repetitions that ran for all"
-)
 def test_loop_whose_parameter_is_no_boolean_fails(execute: Execute, project: Path) -> None:
     text = linear({"l": loop({"s": function("lambda: {'done': 'yes'}"), "n": note("n")}, 3, break_on="done")})
     log = execute(text)

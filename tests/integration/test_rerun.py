@@ -16,7 +16,7 @@ import obstore  # noqa: TID253 - the test looks at the store beside the code und
 import pytest
 
 from airflow_magnus.runlog.records import RunLog
-from airflow_magnus.stores import transfers
+from airflow_magnus.stores import catalog
 from airflow_magnus.stores.owners import process_started
 from pipelines import conditional, function, linear, loop, mapped, only, parallel, python, shell
 
@@ -228,17 +228,15 @@ def test_files_of_items_that_are_not_run_again_are_copied_by_the_store(
     """No byte of theirs passes through this process."""
     execute(of_items(), "--run-id", "r1")
     (project / "mended").touch()
-    put, read = [], []
-    put_async, get = transfers.upload, obstore.get
-    assert put_async is not None
-    monkeypatch.setattr(transfers, "upload", lambda *a, **k: put.append(a) or put_async(*a, **k))
+    sent: list[object] = []
+    read: list[str] = []
+    upload, get = catalog.upload, obstore.get
+    monkeypatch.setattr(catalog, "upload", lambda *a, **k: sent.append(a) or upload(*a, **k))
     monkeypatch.setattr(obstore, "get", lambda store, path, **k: read.append(path) or get(store, path, **k))
     log = execute(of_items(), "--run-id", "r2", "--use-cached", "r1")
     assert log.status == "SUCCESS"
-    assert put == []
-    assert len([path for path in read if path.startswith("r2/") and path.endswith("/f")]) == 2, (
-        "for b, and behind"
-    )
+    assert sent == []
+    assert len([path for path in read if path.startswith("r2/.versions/")]) == 2, "for b, and behind the map"
 
 
 def test_item_runs_again_when_its_files_are_gone(execute: Execute, project: Path) -> None:

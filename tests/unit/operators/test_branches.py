@@ -105,6 +105,14 @@ def test_message_says_which_branch_failed_in_which_step_and_why() -> None:
     assert made.step_message == made.message.replace("; ", "\n")
 
 
+def test_step_fails_by_what_else_went_wrong() -> None:
+    one = outcome("one", a=S, b=S)
+    made = conclude(
+        StepPlace(step("l", "loop")), opened(step("l", "loop")), [one], {}, GIT, ["no boolean"]
+    ).closed
+    assert (made.status, made.message, made.step_message) == (F, "no boolean", "no boolean")
+
+
 def test_message_of_a_thousand_failed_items_stays_short() -> None:
     failed = [outcome(str(n), [[str(n), n]], "p", a=F, h=F) for n in range(1000)]
     message = concluded(*failed).closed.message
