@@ -23,6 +23,8 @@ from servers.programs import Programs, answers, ended_together, free_port
 HEARTBEAT_TIMEOUT = 12
 """Seconds after which the scheduler takes a task for dead that does not report."""
 _ENDED = ("success", "failed")
+_IMPORTED_ONCE = "import airflow_magnus.dags.builder\nimport airflow_magnus.stores.services\n"
+"""Read by the scheduler, whose forks the tasks are: what each of them would import takes half its time."""
 
 
 @dataclass
@@ -85,9 +87,18 @@ class AirflowServer:
         )
         return self.run_state(dag_id, run_id)
 
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run, those of mapped tasks in the order of their items."""
+        found: list[dict[str, Any]] = []
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=100&order_by=map_index"
+        while True:
+            answer = self.call("GET", f"{path}&offset={len(found)}")
+            found += answer["task_instances"]
+            if not answer["task_instances"] or len(found) >= answer["total_entries"]:
+                return found
+
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=1000")
-        return {task["task_id"]: task for task in answer["task_instances"]}
+        return {task["task_id"]: task for task in self.task_instances(dag_id, run_id)}
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         return {task_id: task["state"] for task_id, task in self.tasks(dag_id, run_id).items()}
@@ -101,20 +112,38 @@ class AirflowServer:
             seconds,
         )
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """What the UI's "mark as" does."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}"
-        self.call("PATCH", path, {"new_state": state})
+    def mark(
+        self, dag_id: str, run_id: str, task: str | tuple[str, int], state: str, downstream: bool = False
+    ) -> None:
+        """What the UI's "mark as" does.
 
-    def clear(self, dag_id: str, run_id: str, *task_ids: str, downstream: bool = True) -> None:
-        """What the UI's "clear" does."""
+        :param task: its id; of a mapped one with the map index.
+        """
+        name = task if isinstance(task, str) else f"{task[0]}/{task[1]}"
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{name}"
+        self.call("PATCH", path, {"new_state": state, "include_downstream": downstream})
+
+    def clear(
+        self,
+        dag_id: str,
+        run_id: str,
+        *tasks: str | tuple[str, int],
+        downstream: bool = True,
+        only_failed: bool = False,
+        on_latest: bool | None = None,
+    ) -> None:
+        """What the UI's "clear" does.
+
+        :param tasks: as of :meth:`mark`.
+        """
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
-            "task_ids": list(task_ids),
+            "task_ids": list(tasks),
             "include_downstream": downstream,
-            "only_failed": False,
+            "only_failed": only_failed,
             "reset_dag_runs": True,
+            **({} if on_latest is None else {"run_on_latest_version": on_latest}),
         }
         self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
 
@@ -145,6 +174,8 @@ def airflow_server(folder: Path, postgres: PostgresServer) -> Iterator[tuple[Air
     port, database = free_port(), postgres.make_database()
     (folder / "dags").mkdir()
     (folder / "passwords.json").write_text(json.dumps({"admin": "admin", "vic": "vic"}))
+    (folder / "config").mkdir()
+    (folder / "config" / "airflow_local_settings.py").write_text(_IMPORTED_ONCE)
     environment = _environment(folder, port, database)
     airflow = [sys.executable, "-m", "airflow"]
     before = dict(os.environ)

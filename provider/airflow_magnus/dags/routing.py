@@ -109,6 +109,8 @@ class _Builder:
             for before in node.before:
                 task.upstream_task_ids.add(before.task_id)
                 self.tasks[id(before)].downstream_task_ids.add(node.task_id)
+            if node.role in ("end", "map-end"):
+                self.tasks[id(node.start)].end_task_id = node.task_id
         for turn, node in self._turns:
             turn.later = tuple(later.task_id for later in node.later)
             turn.branches = tuple(branch.made() for branch in node.branches[: node.number + 1])

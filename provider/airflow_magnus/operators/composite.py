@@ -19,9 +19,13 @@ from airflow_magnus.operators.run import scheduler_ids
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.pipeline.items import item_text
 from airflow_magnus.runlog.history import StepHistory, Visible, visible
-from airflow_magnus.runlog.records import AttemptOpened, RunHeader
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader
+from airflow_magnus.stores.attempts import OpenAttempt
 
 log = logging.getLogger(__name__)
+
+_WHY = "why"
+"""Key of the XCom by which a task between repetitions tells the end of its loop why it failed."""
 
 
 class CompositeTask(RecordTask):
@@ -41,14 +45,59 @@ class CompositeTask(RecordTask):
         return context["ti"].map_index if self.route.list_task_id else None
 
 
-class BranchesStart(CompositeTask):
+class StartTask(CompositeTask):
+    """Opens the record of a composite step; its end closes it.
+
+    :param end_task_id: that end.
+    """
+
+    ui_color = "#e3ecf7"
+
+    def __init__(self, *, end_task_id: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.end_task_id = end_task_id
+
+    def is_alone(self, context: Any) -> bool:
+        """Whether it was cleared without the end, which has ended already: then nobody would close another attempt."""
+        if not getattr(context["dag_run"], "clear_number", 0):
+            return False
+        index = context["ti"].map_index
+        return bool(task_states(context, [self.end_task_id], index if index >= 0 else None))
+
+    def opened(
+        self,
+        context: Any,
+        services: OpenServices,
+        header: RunHeader,
+        place: StepPlace,
+        *,
+        is_alone: bool,
+        branches: Sequence[str],
+        items: Sequence[Any] = (),
+    ) -> OpenAttempt:
+        """A new attempt; when the start was cleared alone the one that was there, with the branches that it had."""
+        step = place.identity
+        if is_alone:
+            history = services.run_log.graph(header.run_id, step.graph_name, [step.name]).get(step.name)
+            closed = history.latest.closed if history else None
+            if closed is not None and not closed.mock and (closed.branches or closed.status == "SUCCESS"):
+                return OpenAttempt(closed, is_first=closed.number == 0)
+        return services.run_log.open_attempt(
+            header.run_id,
+            step,
+            str(context["ti"].id),
+            scheduler_ids(context),
+            branches=branches,
+            items=items,
+        )
+
+
+class BranchesStart(StartTask):
     """Opens the record of the step; the branches begin behind it.
 
     :param parameter: of a conditional step: the parameter whose value names the branch.
     :param default: of a conditional step: the branch of all other values; "" when there is none.
     """
-
-    ui_color = "#e3ecf7"
 
     def __init__(self, *, parameter: str = "", default: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,9 +118,11 @@ class BranchesStart(CompositeTask):
         if self.parameter:
             chosen, fault = self._chosen(place.visible(services.run_log, header), place)
             names = [chosen] if chosen else []
-        attempt = services.run_log.open_attempt(
-            header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context), branches=names
+        attempt = self.opened(
+            context, services, header, place, is_alone=self.is_alone(context), branches=names
         )
+        if isinstance(attempt.opened, AttemptClosed):
+            return attempt.opened.branches[0] if self.parameter else None
         if attempt.is_first and is_reused(header, place.identity):
             services.run_log.close(header.run_id, restored(attempt.opened, header, services))
             raise AirflowSkipException(f"not run again: it succeeded in run {header.original_run_id}")
@@ -141,7 +192,8 @@ class BranchesEnd(CompositeTask):
             services.run_log.reconcile(header.run_id, [(place.identity, history, "FAIL")])
             raise AirflowFailException(_why(history) or f"task {self.start_task_id} failed")
         outcomes = self._outcomes(context, states, items, index)
-        closed = _conclude(self, context, services, header, place, history.latest.opened, outcomes)
+        faults = self._faults(context, states, index)
+        closed = _conclude(self, context, services, header, place, history.latest.opened, outcomes, faults)
         if closed.status == "FAIL":
             raise AirflowFailException(closed.message)
 
@@ -154,6 +206,14 @@ class BranchesEnd(CompositeTask):
             if branch.reached is None or Route((branch.reached,)).leads(context, states, index)
         ]
 
+    def _faults(self, context: Any, states: Mapping[str, str], index: int | None) -> list[str]:
+        """Why tasks between repetitions have failed: the loop has not ended well, though its repetitions have."""
+        turns = [branch.reached.task_id for branch in self.branches if branch.reached]
+        failed = [t for t in turns if states.get(t if index is None else f"{t}_{index}") == "failed"]
+        own = -1 if index is None else index
+        said = {t: context["ti"].xcom_pull(task_ids=t, map_indexes=own, key=_WHY) for t in failed}
+        return [said[task_id] or f"task {task_id} failed" for task_id in failed]
+
 
 def _conclude(
     task: CompositeTask,
@@ -163,6 +223,7 @@ def _conclude(
     place: StepPlace,
     opened: AttemptOpened,
     outcomes: Sequence[Outcome],
+    faults: Sequence[str] = (),
 ) -> Any:
     """Bring the records in line with the states of the tasks, then write how the step went."""
     names = [outcome.graph.name for outcome in outcomes]
@@ -171,7 +232,7 @@ def _conclude(
     items = task.route.items(context) if index >= 0 else []
     if bring_in_line(services.run_log, header.run_id, outcomes, dict.fromkeys(names, items), graphs):
         graphs = services.run_log.graphs(header.run_id, names)
-    conclusion = conclude(place, opened, outcomes, graphs, task.identities(context))
+    conclusion = conclude(place, opened, outcomes, graphs, task.identities(context), faults)
     services.run_log.append_all(header.run_id, conclusion.ends)
     services.run_log.append(header.run_id, conclusion.closed)
     for line in conclusion.closed.step_message.splitlines():
@@ -234,6 +295,7 @@ class LoopTurn(CompositeTask):
         value = seen.parameters.get(self.break_on, False)
         if not isinstance(value, bool):
             fault = f"parameter {self.break_on!r} ends the loop when it is true, and it is {value!r}: set it to true or false"
+            context["ti"].xcom_push(key=_WHY, value=fault)
             raise AirflowFailException(fault)
         return value
 

@@ -16,16 +16,15 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.branches import Branch, Outcome, bring_in_line, conclude, outcome_of
-from airflow_magnus.operators.composite import CompositeTask
+from airflow_magnus.operators.composite import CompositeTask, StartTask
 from airflow_magnus.operators.place import Items, StepPlace
 from airflow_magnus.operators.record_task import statuses_of
 from airflow_magnus.operators.rerun import is_reused, restore_branch, restored, reused_branches
 from airflow_magnus.operators.route import tuples_of
-from airflow_magnus.operators.run import scheduler_ids
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.pipeline.items import branch_names
 from airflow_magnus.runlog.history import StepHistory, Visible
-from airflow_magnus.runlog.records import AttemptClosed, RunHeader
+from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader
 from airflow_magnus.stores.parallel import in_parallel
 from airflow_magnus.stores.parts import READERS
 
@@ -69,7 +68,7 @@ class MapTask(CompositeTask):
         ]
 
 
-class MapStart(MapTask):
+class MapStart(StartTask, MapTask):
     """Reads the lists and opens the records; gives the tuples of items over which the tasks of the map are expanded.
 
     :param iterate_on: the parameter that holds the list.
@@ -88,10 +87,10 @@ class MapStart(MapTask):
         services, header = self.open(context)
         parents, known = self.parents(context), dict[str, Visible]()
         lists = in_parallel(lambda p: self._list(p.place, services, header, known), parents, READERS)
-        fault = too_many(sum(len(values) for values, _ in lists))
+        fault, is_alone = too_many(sum(len(values) for values, _ in lists)), self.is_alone(context)
 
         def begin(parent: Parent, values: list[Any], own_fault: str) -> list[list[Any]]:
-            return self._begin(context, services, header, parent, values, own_fault or fault)
+            return self._begin(context, services, header, parent, values, own_fault or fault, is_alone)
 
         todo = [(parent, *found) for parent, found in zip(parents, lists, strict=True)]
         made = in_parallel(lambda each: begin(*each), todo, READERS)
@@ -128,28 +127,45 @@ class MapStart(MapTask):
         parent: Parent,
         values: list[Any],
         fault: str,
+        is_alone: bool,
     ) -> list[list[Any]]:
         """Open the record of one parent's map; gives its tuples."""
-        place, names = parent.place, branch_names(values)
-        attempt = services.run_log.open_attempt(
-            header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context),
-            branches=[] if fault else names, items=[] if fault else values,
+        place = parent.place
+        attempt = self.opened(
+            context, services, header, place, is_alone=is_alone,
+            branches=[] if fault else branch_names(values), items=[] if fault else values,
         )  # fmt: skip
+        opened = attempt.opened
+        if isinstance(opened, AttemptClosed):
+            return self._tuples(parent, opened, header, services, is_first=attempt.is_first)
         if attempt.is_first and is_reused(header, place.identity):
-            services.run_log.close(header.run_id, restored(attempt.opened, header, services))
+            services.run_log.close(header.run_id, restored(opened, header, services))
             if not self.is_inner:
                 raise AirflowSkipException(f"not run again: it succeeded in run {header.original_run_id}")
             return []
         if fault:
-            ended = attempt.opened.ended(status="FAIL", message=fault, step_message=fault)
-            services.run_log.close(header.run_id, ended)
+            services.run_log.close(
+                header.run_id, opened.ended(status="FAIL", message=fault, step_message=fault)
+            )
             return []
-        done = reused_branches(header, attempt.opened, services) if attempt.is_first else set()
+        return self._tuples(parent, opened, header, services, is_first=attempt.is_first)
+
+    def _tuples(
+        self,
+        parent: Parent,
+        opened: AttemptOpened,
+        header: RunHeader,
+        services: OpenServices,
+        *,
+        is_first: bool,
+    ) -> list[list[Any]]:
+        """The tuples of one parent, without those that an earlier run has done."""
+        done = reused_branches(header, opened, services) if is_first else set()
         for name in sorted(done):
-            restore_branch(f"{place.identity.internal_name}.{name}", header, services)
+            restore_branch(f"{parent.place.identity.internal_name}.{name}", header, services)
         return [
             [*parent.items, [name, value]]
-            for name, value in zip(names, values, strict=True)
+            for name, value in zip(opened.branches, opened.items, strict=True)
             if name not in done
         ]
 

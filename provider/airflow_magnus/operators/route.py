@@ -66,6 +66,7 @@ class Route:
         ti = context["ti"]
         index = ti.map_index if self.list_task_id else None
         if not self.leads(context, task_states(context, [way.task_id for way in self.ways], index), index):
+            self.items(context)  # the UI names it nevertheless
             raise AirflowSkipException("no way through the pipeline leads here in this run")
 
     def leads(self, context: Any, states: Mapping[str, str], map_index: int | None) -> bool:
