@@ -102,8 +102,8 @@ def _patterns(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_reused(header: RunHeader, step: StepIdentity) -> bool:
-    """Whether a step is not run again: itself, or the whole branch around it."""
-    return step.internal_name in header.reused or (step.graph_name != "" and step.graph_name in header.reused)
+    """Whether a step is not run again. Those of a map's branch that is taken as one have no tasks to ask this."""
+    return step.internal_name in header.reused
 
 
 def restored(opened: AttemptOpened, header: RunHeader, services: OpenServices) -> AttemptClosed:
