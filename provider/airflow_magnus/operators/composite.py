@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import DownstreamTasksSkipped
@@ -20,7 +20,9 @@ from airflow_magnus.operators.states import task_states
 from airflow_magnus.pipeline.items import item_text
 from airflow_magnus.runlog.history import StepHistory, Visible, visible
 from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader
-from airflow_magnus.stores.attempts import OpenAttempt
+
+if TYPE_CHECKING:
+    from airflow_magnus.stores.attempts import OpenAttempt
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class StartTask(CompositeTask):
         items: Sequence[Any] = (),
     ) -> OpenAttempt:
         """A new attempt; when the start was cleared alone the one that was there, with the branches that it had."""
+        from airflow_magnus.stores.attempts import OpenAttempt  # not where a DAG file is only parsed
+
         step = place.identity
         if is_alone:
             history = services.run_log.graph(header.run_id, step.graph_name, [step.name]).get(step.name)
