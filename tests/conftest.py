@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ pytest_plugins = ["fixtures_s3", "servers.fixtures"]
 
 
 _STATUS = pytest.StashKey[int]()
+_ON_SIGTERM = signal.getsignal(signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def _term_handler() -> Iterator[None]:
+    """Airflow's task sets a handler of SIGTERM and leaves it: processes that are forked then do not end by the signal."""
+    signal.signal(signal.SIGTERM, _ON_SIGTERM)  # a fixture of more than one test may have run a task
+    yield
+    signal.signal(signal.SIGTERM, _ON_SIGTERM)
 
 
 @pytest.fixture(scope="session")

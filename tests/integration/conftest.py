@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,6 @@ from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.services import open_run_log
-
-
-@pytest.fixture(autouse=True)
-def term_handler() -> Iterator[None]:
-    """Airflow's task sets a handler of SIGTERM and leaves it; forked children would not end by the signal then."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
