@@ -1,6 +1,7 @@
 """The command ``magnus``; thin, no rules of its own.
 
-Exit status: 0 the run succeeded (two runs are equal), 1 it failed (they differ), 2 it was refused and nothing ran.
+Exit status: 0 the run succeeded (two runs are equal), 1 it failed (they differ), 2 it was refused and nothing ran,
+130 and 143 it was interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from airflow_magnus import __version__
 from airflow_magnus.cli_execute import add_execute, add_plan, add_var_file
 from airflow_magnus.cli_runlog import add_runlog
-from airflow_magnus.errors import MagnusError, PipelineError
+from airflow_magnus.errors import MagnusError, PipelineError, RunInterruptedError
 
 REFUSED = 2
 _ABOUT = """Run pipelines written in YAML, check them, and look at their runs.
@@ -29,12 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and options.command not in ("execute", "plan"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     run: Callable[[argparse.Namespace, list[str]], int] = options.handler
+    if options.command != "execute":
+        # Airflow logs to standard output, which is for the result alone.
+        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
     try:
         return run(options, rest)
     except PipelineError as error:
         for fault in error.faults:
             _say(str(fault))
         _say(f"refused: {len(error.faults)} fault(s), nothing was run")
+    except RunInterruptedError as error:
+        _say(f"magnus: {error}")
+        return 128 + error.number
     except MagnusError as error:
         _say(f"magnus: {error}")
     except BrokenPipeError:

@@ -113,7 +113,9 @@ def _execution(options: argparse.Namespace, rest: list[str]) -> Execution:
     folder = Path.cwd()
     variables = read_variables(options.var_file, os.environ)
     given = _parameters(rest)
-    pipeline = load_pipeline(options.file, variables=variables, base=folder)
+    pipeline = load_pipeline(
+        options.file, variables=variables, base=None if getattr(options, "airflow", False) else folder
+    )
     for warning in pipeline.warnings:
         _say(f"warning: {warning}")
     for doubt in _unexpected(given, pipeline.parameters):

@@ -114,3 +114,16 @@ class MissingExtraError(TerminalError, ImportError):
         super().__init__(
             f"{what} needs an optional dependency: pip install 'airflow-provider-magnus[{extra}]'"
         )
+
+
+class RunInterruptedError(TerminalError):
+    """A signal has ended a run of the command line.
+
+    :param number: of the signal.
+    """
+
+    def __init__(self, run_id: str, number: int) -> None:
+        super().__init__(
+            f"run {run_id} was interrupted: its run log says FAIL, and --use-cached {run_id} takes it up where it was"
+        )
+        self.number = number

@@ -68,3 +68,19 @@ def test_a_composite_step_that_is_marked_keeps_what_its_branches_have_left(store
 def test_a_step_without_a_record_gets_one_when_its_task_was_marked(store: RunLogStore) -> None:
     assert store.reconcile(RUN, [(A, None, "SUCCESS")])
     assert store.graph(RUN, "")["A"].status == "SUCCESS"
+
+
+def test_steps_of_the_top_graph_are_known_by_their_tasks(store: RunLogStore) -> None:
+    """A composite step by its end, and a step that never ran and was marked."""
+    store.record(RUN, B, "b", {"task_id": "B.start", "map_index": -1}, status="SUCCESS", parameters={"x": 1})
+    top = [(A, "A"), (B, "B.end")]
+    log = store.repair(RUN, {("A", -1): "SUCCESS", ("B.end", -1): "FAIL"}, "FAIL", top)
+    assert (log.status, log.steps["A"].status, log.steps["B"].status) == ("FAIL", "SUCCESS", "FAIL")
+    assert log.parameters == {"x": 1}
+
+
+def test_the_status_is_that_of_airflows_run(store: RunLogStore) -> None:
+    """All tasks were marked green, and the DAG run stays red."""
+    success = StepIdentity(name="success", internal_name="success", step_type="success")
+    store.record(RUN, A, "a", TASK_A, status="SUCCESS")
+    assert store.repair(RUN, {("success", -1): "SUCCESS"}, "FAIL", [(success, "success")]).status == "FAIL"

@@ -9,10 +9,12 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,8 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.dags.masking import masked_output
-from airflow_magnus.errors import ConfigurationError, MagnusError
+from airflow_magnus.errors import ConfigurationError, MagnusError, RunInterruptedError
 from airflow_magnus.operators.environment import SCRATCH
+from airflow_magnus.operators.interruption import forget, interrupt, interrupted_by
 from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
 from airflow_magnus.runlog.records import RunHeader, RunLog
 from airflow_magnus.stores.owners import process_started
@@ -81,6 +84,7 @@ def execute(execution: Execution) -> RunLog:
     :returns: the run log; its status is SUCCESS or FAIL.
     :raises ConfigurationError: when the run id that was asked for cannot be one.
     :raises RunIdTakenError: when the run id that was asked for is taken.
+    :raises RunInterruptedError: when a signal ended the run; its run log says FAIL.
     """
     if execution.run_id is not None:
         check_run_id(execution.run_id)
@@ -95,9 +99,31 @@ def execute(execution: Execution) -> RunLog:
         dag = _dag(execution, sources)
         tell_shortly()
         header = _claimed(execution, services)
-        with one_branch_after_the_other(dag):
-            dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
+        try:
+            with ended_by_signals(), one_branch_after_the_other(dag):
+                dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
+        except KeyboardInterrupt:
+            services.run_log.repair(header.run_id, {}, "FAIL")
+            raise RunInterruptedError(header.run_id, interrupted_by()) from None
         return services.run_log.read(header.run_id)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGINT (Ctrl-C) and SIGTERM end the run: the command that runs, and nothing is begun after it."""
+
+    def end(number: int, _: object) -> None:
+        interrupt(number)
+        raise KeyboardInterrupt
+
+    forget()
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve_newest_api_only() -> None:

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import TaskGroup
 from airflow.sdk import task_group
 
 from airflow_magnus.dags.nodes import Node, Region
-from airflow_magnus.pipeline.identifiers import task_id_of
+from airflow_magnus.pipeline.identifiers import own_id, task_id_of
 from airflow_magnus.pipeline.model import CompositeStep
 
 _OWN_GROUP = ("start", "turn", "end", "map-start", "map-end")
@@ -57,7 +57,7 @@ class Groups:
             name = _EACH if node.segment == 0 else f"{_EACH}-{node.segment + 1}"
             later = "" if node.segment == 0 else f" ({node.segment + 1})"
             make = task_group(
-                group_id=own_id(step, name),
+                group_id=own_id(name, names_inside(step)),
                 group_display_name=f"{_EACH} {step.iterate_as}{later}",
                 parent_group=parent,
             )(_empty)
@@ -70,13 +70,11 @@ def map_around(node: Node) -> CompositeStep:
     return next(step for step, _ in reversed(node.around) if step.kind == "map")
 
 
-def own_id(step: CompositeStep, name: str) -> str:
-    """The id of a task or group of ours inside a composite step's group, where the file's names stand too."""
+def names_inside(step: CompositeStep) -> set[str]:
+    """Names of what stands in a composite step's group: its branches, or the steps of a map's."""
     if step.kind == "map":
-        taken = {inner for branch in step.branches.values() for inner in branch.steps}
-    else:
-        taken = set(step.branches)
-    return f"--{name}" if name in {task_id_of(other) for other in taken} else name
+        return {inner for branch in step.branches.values() for inner in branch.steps}
+    return set(step.branches)
 
 
 def _empty(item: Any) -> None:

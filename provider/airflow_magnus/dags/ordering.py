@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from airflow_magnus.operators.interruption import interrupted_by
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
 
@@ -50,6 +52,8 @@ class _Order:
         """In place of Airflow's: the task that is next, in a list."""
         from airflow.utils.state import DagRunState, State
 
+        if interrupted_by():
+            raise KeyboardInterrupt
         while self._queue:
             task_id, map_index = self._queue[0]
             # Anew each time: what was read before belongs to a session that is closed by now.

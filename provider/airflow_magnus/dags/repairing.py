@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from airflow_magnus.errors import RunNotFoundError
-from airflow_magnus.runlog.records import RunLog
+from airflow_magnus.pipeline.identifiers import own_id, task_id_of
+from airflow_magnus.runlog.records import COMPOSITE_TYPES, RunLog, StepIdentity
 from airflow_magnus.stores.runlogs import RunLogStore
 
 _STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
@@ -33,8 +37,29 @@ def repair(store: RunLogStore, wanted: str) -> tuple[RunLog, str]:
             "repair it when it has ended"
         )
     statuses = {key: _STATUS_OF[value] for key, value in states.items() if value in _STATUS_OF}
-    repaired = store.repair(log.run_id, statuses, _STATUS_OF[state])
+    scope = scheduler["dag_id"].removeprefix(dag_id).removeprefix(".")
+    top = top_tasks(store.header(log.run_id).definition, scope)
+    repaired = store.repair(log.run_id, statuses, _STATUS_OF[state], top)
     return repaired, f"run {log.run_id} is {repaired.status}, as Airflow's run {run_id!r} of DAG {dag_id!r}"
+
+
+def top_tasks(definition: Mapping[str, Any], scope: str) -> list[tuple[StepIdentity, str]]:
+    """The steps of a pipeline's own graph, each with the task whose state is the step's; as the factory names them.
+
+    :param scope: the task group that the pipeline is built in; "" for a DAG of its own.
+    """
+    prefix = f"{scope}." if scope else ""
+    found = []
+    for name, step in definition.get("steps", {}).items():
+        task_id = prefix + task_id_of(name)
+        if step["type"] in COMPOSITE_TYPES:
+            inner = step["branch"]["steps"] if step["type"] == "map" else step.get("branches") or {}
+            task_id += f".{own_id('end', inner)}"
+        identity = StepIdentity(name=name, internal_name=name, step_type=step["type"])
+        # The fail node has done its work when its task has failed.
+        if step["type"] != "fail":
+            found.append((identity, task_id))
+    return found
 
 
 def _states(dag_id: str, run_id: str) -> tuple[str | None, dict[tuple[str, int], str]]:

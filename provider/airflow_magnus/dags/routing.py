@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow_magnus.dags.groups import Groups, own_id
+from airflow_magnus.dags.groups import Groups, names_inside
 from airflow_magnus.dags.kinds import doc_of, make_task
 from airflow_magnus.dags.nodes import Node, Region, plan_nodes
 from airflow_magnus.dags.settings import task_arguments
@@ -26,7 +26,7 @@ from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.terminal import FailNode, SuccessNode
 from airflow_magnus.operators.workspace import WorkspaceSettings
 from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
-from airflow_magnus.pipeline.identifiers import task_id_of
+from airflow_magnus.pipeline.identifiers import own_id, task_id_of
 from airflow_magnus.pipeline.model import CompositeStep, Graph
 
 _TERMINAL_RETRIES = 3
@@ -123,7 +123,7 @@ class _Builder:
             return f"{task_id_of(node.step.name)}--on_failure"
         if node.role in names:
             assert isinstance(node.step, CompositeStep)
-            return own_id(node.step, names[node.role])
+            return own_id(names[node.role], names_inside(node.step))
         return task_id_of(node.step.name)
 
     # one method a role
@@ -250,7 +250,8 @@ def trigger_rule(node: Node) -> str:
 
 def route(node: Node) -> Route:
     """How a task finds out whether it is reached: by itself inside maps, and where a composite step chose a branch."""
-    own = node.ways if node.region.is_mapped else [edge for edge in node.ways if edge.answer is not None]
+    asks = node.region.is_mapped or node.role == "turn"
+    own = node.ways if asks else [edge for edge in node.ways if edge.answer is not None]
     ways = tuple(Way(edge.source.task_id, edge.state, edge.answer) for edge in own)
     list_task_id = node.region.start.task_id if node.region.start else ""
     return Route(ways, list_task_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
@@ -18,21 +18,22 @@ from airflow_magnus.operators.run import RunSettings, header_of
 from airflow_magnus.operators.states import STATUS_OF, task_states
 from airflow_magnus.runlog.records import CodeIdentity, RunHeader
 
-if TYPE_CHECKING:
-    pass
 
-
-def reopen(task: Any, run: RunSettings, context: Any, services: OpenServices, header: RunHeader) -> bool:
+def reopen(
+    task: Any, run: RunSettings, context: Any, services: OpenServices, header: RunHeader
+) -> Callable[[], Any] | None:
     """Let the run log of a run that has ended and was cleared say that it goes on.
 
-    :returns: whether the task was cleared alone: then no end behind it runs, and it has to end the run log itself.
+    :returns: when the task was cleared alone, what it has to call at its end: no end of the run stands behind it then
+        that would end the run log again.
     """
     if not getattr(context["dag_run"], "clear_number", 0):
-        return False
+        return None
     services.run_log.reopen(header.run_id)
-    ends = {t.task_id: t.deciding for t in task.dag.tasks if getattr(t, "run_settings", None) == run}
-    states = task_states(context, [task_id for task_id, deciding in ends.items() if deciding])
-    return any(state in ends[task_id] for task_id, state in states.items())
+    ends = [t for t in task.dag.tasks if getattr(t, "run_settings", None) == run and t.deciding]
+    states = task_states(context, [end.task_id for end in ends])
+    decided = next((end for end in ends if states.get(end.task_id) in end.deciding), None)
+    return None if decided is None else functools.partial(decided.end_again, context, services, header)
 
 
 class RecordTask(BaseOperator):
@@ -78,8 +79,7 @@ class RecordTask(BaseOperator):
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error  # trying again gives the same result
         self.magnus_run_id = header.run_id
-        if reopen(self, self.run_settings, context, services, header):
-            self._to_end = functools.partial(services.run_log.write_document, header.run_id)
+        self._to_end = reopen(self, self.run_settings, context, services, header)
         return services, header
 
     def identities(self, context: Any) -> list[CodeIdentity]:

@@ -36,8 +36,13 @@ def plan_of_rerun(
 
     if back := LATEST.fullmatch(wanted):
         wanted = services.run_log.latest(int(back[1] or 0), header.pipeline)
-    document = services.run_log.find(wanted)
+    document = services.run_log.find(wanted, header.pipeline)
     earlier = services.run_log.header(document.run_id)
+    if earlier.pipeline != header.pipeline:
+        raise RunNotFoundError(
+            f"run {document.run_id!r} is of pipeline {earlier.pipeline!r}, and this is {header.pipeline!r}: "
+            "a re-run takes up a run of the same pipeline"
+        )
     if document.status == "PROCESSING" and goes_on(earlier):
         raise RunNotFoundError(f"run {document.run_id!r} still goes on: wait for its end, then run it again")
     graphs = services.run_log.graphs(earlier.run_id)

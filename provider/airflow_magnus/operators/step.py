@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ from airflow_magnus.operators.environment import (
 )
 from airflow_magnus.operators.fingerprint import earlier_result, fingerprint
 from airflow_magnus.operators.identity import code_identities
+from airflow_magnus.operators.interruption import interrupt
 from airflow_magnus.operators.links import RunLogLink
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.record_task import reopen
@@ -174,6 +176,7 @@ class StepMixin:
         except Exception:
             log.exception("the command could not be stopped")
         if not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
+            interrupt(signal.SIGTERM)
             raise AirflowTaskTerminated(
                 "the task was ended from outside (SIGTERM, marked or cleared in the UI)"
             )
@@ -241,8 +244,8 @@ class StepMixin:
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
         )
-        if reopen(self, self.step.run, context, services, header):
-            self._open.callback(services.run_log.write_document, header.run_id)
+        if (end_again := reopen(self, self.step.run, context, services, header)) is not None:
+            self._open.callback(end_again)
         folder = self.step.compute_data_folder or services.compute_data_folder
         request = CatalogRequest(folder, self.catalog_get, self.catalog_put)
         workspace = Workspace(self.step.workspace, folder)

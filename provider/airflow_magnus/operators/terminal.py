@@ -45,6 +45,18 @@ class TerminalNode(RecordTask):
             status="SUCCESS",
             code_identities=self.identities(context),
         )
+        return self._close(services, header)
+
+    def end_again(self, context: Any, services: OpenServices, header: RunHeader) -> None:
+        """End the run log of a run that this node has ended before, after a task was cleared or marked alone."""
+        self._reconcile(context, services, header)
+        identity = self.place.identity
+        own = services.run_log.graph(header.run_id, "", [identity.name]).get(identity.name)
+        services.run_log.reconcile(header.run_id, [(identity, own, "SUCCESS")])
+        self._close(services, header)
+
+    def _close(self, services: OpenServices, header: RunHeader) -> dict[str, StepHistory]:
+        """Let the run's folder in the catalog show its final files, and write the run's document."""
         top = services.run_log.graph(header.run_id, "")
         path = recorded_path(graph_of(header, ""), top) or list(top)
         final = visible(before_first_step(header), path, top)
@@ -111,6 +123,8 @@ class FailNode(TerminalNode):
         """
         reached = task_states(context, [self.success_task_id]) if self.success_task_id else {}
         if reached.get(self.success_task_id) == "success":
+            if getattr(context["dag_run"], "clear_number", 0):
+                self.open(context)  # success may have been marked: then nobody has ended the run log
             raise AirflowSkipException("the pipeline's success node was reached")
         histories = self.end_run(context)
         if self.services.uses_airflow:
@@ -139,6 +153,10 @@ class EndOfRun(TerminalNode):
         super().__init__(
             place=nowhere, steps={}, services=services or ServiceSources(), run=RunSettings(), **kwargs
         )
+
+    def end_again(self, context: Any, services: OpenServices, header: RunHeader) -> None:
+        """Write the document anew; which step is whose is known while the node itself runs only."""
+        services.run_log.write_document(header.run_id)
 
     def record(self, context: Any) -> None:
         """Close the run as SUCCESS or FAIL.

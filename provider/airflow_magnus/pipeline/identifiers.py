@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import PurePath
 
 MAX_TASK_ID = 180
@@ -28,6 +29,14 @@ def task_id_of(name: str) -> str:
     An id longer than :data:`MAX_TASK_ID` is cut and ends with a hash of the name.
     """
     return _shortened(_encoded(name, single=" "), name, MAX_TASK_ID)
+
+
+def own_id(name: str, beside: Iterable[str]) -> str:
+    """The id of a task or group of ours that stands beside steps or branches of the file, which may be called so too.
+
+    :param beside: names of those.
+    """
+    return f"--{name}" if name in {task_id_of(other) for other in beside} else name
 
 
 def dag_id_of(relative_path: PurePath) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_magnus.pipeline.model import MAP_PLACEHOLDER
 from airflow_magnus.runlog.history import Edges, StepHistory, walked_path
-from airflow_magnus.runlog.records import RunHeader
+from airflow_magnus.runlog.records import ENDS, MARKED, RunHeader
 
 Section = Mapping[str, Any]
 """One graph as it stands in the file: ``start_at`` and ``steps``."""
@@ -106,8 +106,19 @@ def edges_of(section: Section) -> Edges:
 
 
 def recorded_path(section: Section | None, histories: Mapping[str, StepHistory]) -> list[str] | None:
-    """Names of the steps of a graph that count, in order; None when there is no graph (a hand-written DAG)."""
+    """Names of the steps of a graph that count, in order; None when there is no graph (a hand-written DAG).
+
+    The way is that of the steps' outcomes, which no clock can disturb. Only an end that was marked by hand, after the
+    other one was reached, is where the way leads whatever the steps say.
+    """
     if not section or not section.get("start_at"):
         return None
+    start, edges = section["start_at"], edges_of(section)
     statuses = {name: history.status for name, history in histories.items()}
-    return walked_path(section["start_at"], edges_of(section), statuses)
+    ends = [
+        n for n, step in section["steps"].items() if step["type"] in ENDS and statuses.get(n) == "SUCCESS"
+    ]
+    last = max(ends, key=lambda name: histories[name].latest.opened.start_time, default=None)
+    if last is None or not histories[last].latest.opened.attempt_id.startswith(MARKED):
+        return walked_path(start, edges, statuses)
+    return [*walked_path(start, edges, statuses, last), last]

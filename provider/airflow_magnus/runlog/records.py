@@ -17,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
 Stage = Literal["get", "put"]
+MARKED = "marked-"
+"""How the id of an attempt begins that is no attempt, but a task's state that was set by hand."""
 COMPOSITE_TYPES = frozenset({"parallel", "map", "dag", "conditional", "loop"})
 ENDS = ("success", "fail")
 

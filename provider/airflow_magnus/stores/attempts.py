@@ -11,7 +11,7 @@ from uuid import uuid4
 from airflow_magnus.errors import AttemptLostError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.history import Attempt, StepHistory, histories_of
-from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, StepIdentity
+from airflow_magnus.runlog.records import MARKED, AttemptClosed, AttemptOpened, StepIdentity
 from airflow_magnus.stores.parallel import in_parallel
 from airflow_magnus.stores.parts import READERS, PartStore
 
@@ -211,7 +211,7 @@ def _marked(identity: StepIdentity, latest: Attempt | None, status: str) -> Atte
     """The record of a step whose task was given another state; a composite one keeps what its branches have left."""
     state = {"SUCCESS": "success", "FAIL": "failed"}[status]
     message = f"Airflow's task has the state {state!r}, set from outside"
-    attempt_id, scheduler = f"marked-{uuid4().hex}", {"state": state}
+    attempt_id, scheduler = f"{MARKED}{uuid4().hex}", {"state": state}
     outcome: dict[str, Any] = {"status": status, "message": message, "is_attempt": False}
     if latest is None:
         opened = AttemptOpened(step=identity, number=0, attempt_id=attempt_id, scheduler=scheduler)

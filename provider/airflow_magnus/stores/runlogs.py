@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from airflow_magnus.errors import RunIdTakenError, RunNotFoundError, StoreError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.document import run_log
-from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.runlog.records import RunHeader, RunLog, StepIdentity
 from airflow_magnus.stores.attempts import AttemptStore
 from airflow_magnus.stores.owners import goes_on, is_same_run
 
@@ -108,15 +108,18 @@ class RunLogStore(AttemptStore):
         found = [RunHeader.model_validate_json(text) for text in texts.values()]
         return sorted(found, key=lambda header: (header.started, header.run_id))
 
-    def find(self, wanted: str) -> RunLog:
+    def find(self, wanted: str, pipeline: str | None = None) -> RunLog:
         """The run log of a run, asked for by its id or by Airflow's own run id.
+
+        :param pipeline: of runs with the same id of Airflow's those of this pipeline are meant.
 
         :raises RunNotFoundError: when there is no such run, or Airflow's id stands for several.
         """
         try:
             return self._ended_if_abandoned(self.read(wanted))
         except RunNotFoundError:
-            same = [h.run_id for h in self.headers() if h.scheduler.get("run_id") == wanted]
+            found = [h for h in self.headers() if h.scheduler.get("run_id") == wanted]
+            same = [h.run_id for h in found if h.pipeline == pipeline] or [h.run_id for h in found]
             if not same:
                 raise
         if len(same) > 1:
@@ -174,12 +177,22 @@ class RunLogStore(AttemptStore):
             if self._parts.list_keys(layout.steps_prefix(run_id)) == before:
                 return log
 
-    def repair(self, run_id: str, statuses: Mapping[tuple[str, int], str], status: str) -> RunLog:
+    def repair(
+        self,
+        run_id: str,
+        statuses: Mapping[tuple[str, int], str],
+        status: str,
+        top: Iterable[tuple[StepIdentity, str]] = (),
+    ) -> RunLog:
         """End the run log of an Airflow run that has ended and whose own end did not run; bring its records in line.
 
         :param statuses: task id and map index → ``SUCCESS`` or ``FAIL``, of the tasks that ran.
         :param status: of the run, likewise.
+        :param top: the steps of the pipeline's own graph, each with the task whose state is the step's.
         """
+        recorded = self.graph(run_id, "")
+        said_of = [(step, recorded.get(step.name), statuses.get((task_id, -1))) for step, task_id in top]
+        self.reconcile(run_id, [(step, history, said) for step, history, said in said_of if said])
         found = []
         for history in (h for histories in self.graphs(run_id).values() for h in histories.values()):
             latest = history.latest
@@ -190,9 +203,7 @@ class RunLogStore(AttemptStore):
             if said or latest.closed is None:
                 found.append((latest.opened.step, history, said or "FAIL"))
         self.reconcile(run_id, found)
-        log = self.assemble(run_id)
-        if log.status == "PROCESSING":
-            log = log.model_copy(update={"status": status})
+        log = self.assemble(run_id).model_copy(update={"status": status})
         self.keep_document(log)
         return log
 
