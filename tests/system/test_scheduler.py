@@ -242,7 +242,8 @@ def test_run_ends_well_when_scheduler_is_killed_and_another_starts(
     assert airflow.wait_for_run(run.dag_id, run.run_id, 240) == "success"
     log = airflow.run_log(run.run_id)
     assert log["status"] == "SUCCESS"
-    assert attempts(log) == ["FAIL", "SUCCESS"]
+    # The task goes on as an orphan: it may end before its scheduler is gone, and its successor takes it for dead else.
+    assert attempts(log) in (["FAIL", "SUCCESS"], ["SUCCESS", "SUCCESS"], ["SUCCESS"])
     assert log["parameters"] == {"x": 1, "y": 2}
     for pid in processes_with(f"{run.folder}/started"):
         os.kill(pid, signal.SIGKILL)
