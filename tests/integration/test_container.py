@@ -108,8 +108,8 @@ def test_files_come_and_go_by_the_data_folder(execute: Execute, engine: FakeEngi
     steps = {
         "make": shell("mkdir -p data/sub; echo 1 > data/sub/a.txt; echo 2 > data/b.txt", catalog={"put": ["**"]}),
         "only": container(
-            "/bin/sh -c 'cat /work/files/sub/a.txt > /work/files/c.txt; ls /work/files >> /work/files/c.txt'",
-            context_path="/work", data_folder="files",
+            "/bin/sh -c 'cat /box/files/sub/a.txt > /box/files/c.txt; ls /box/files >> /box/files/c.txt'",
+            context_path="/box", data_folder="files",
             catalog={"get": ["sub/*"], "put": ["c.txt"]},
         ),
     }  # fmt: skip
@@ -121,7 +121,7 @@ def test_files_come_and_go_by_the_data_folder(execute: Execute, engine: FakeEngi
     ]
     assert (project / ".catalog" / "r1" / "c.txt").read_text() == "1\nc.txt\nsub\n"
     targets = [m["Target"] for m in engine.last.mounts]
-    assert targets == ["/work", "/work/files"]
+    assert targets == ["/box", "/box/files"]
 
 
 def test_image_s_own_program_runs_when_no_command_is_given(execute: Execute, engine: FakeEngine) -> None:
@@ -365,7 +365,7 @@ def test_container_is_stopped_and_removed_when_time_is_out(execute: Execute, eng
     ],
 )
 def test_container_is_stopped_and_removed_when_task_is_ended_from_outside(
-    execute: Execute, engine: FakeEngine, command: str, ended_by: int
+    magnus: Magnus, engine: FakeEngine, project: Path, command: str, ended_by: int
 ) -> None:
     def end() -> None:
         while not (engine.containers and engine.last.started.is_set()):
@@ -376,8 +376,10 @@ def test_container_is_stopped_and_removed_when_task_is_ended_from_outside(
     thread = threading.Thread(target=end)
     thread.start()
     started = time.monotonic()
-    message = message_of(execute(only(container(command))))
+    (project / "pipeline.yaml").write_text(only(container(command)))
+    assert magnus("execute", "--run-id", "ended")[0] == 128 + signal.SIGTERM
     thread.join()
+    message = message_of(RunLog.model_validate_json((project / ".run_log_store" / "ended.json").read_bytes()))
     assert "ended from outside" in message
     assert time.monotonic() - started < 30
     assert engine.last.stopped_with == ended_by

@@ -23,14 +23,12 @@ from airflow_magnus.operators.rerun import is_reused, restore_branch, restored, 
 from airflow_magnus.operators.route import tuples_of
 from airflow_magnus.operators.states import task_states
 from airflow_magnus.pipeline.items import branch_names
-from airflow_magnus.runlog.history import StepHistory, Visible
+from airflow_magnus.runlog.history import Graphs, StepHistory, Visible
 from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader
 from airflow_magnus.stores.parallel import in_parallel
 from airflow_magnus.stores.parts import READERS
 
 log = logging.getLogger(__name__)
-
-Graphs = Mapping[str, Mapping[str, StepHistory]]
 
 
 @dataclass(frozen=True)
