@@ -84,3 +84,13 @@ def test_the_status_is_that_of_airflows_run(store: RunLogStore) -> None:
     success = StepIdentity(name="success", internal_name="success", step_type="success")
     store.record(RUN, A, "a", TASK_A, status="SUCCESS")
     assert store.repair(RUN, {("success", -1): "SUCCESS"}, "FAIL", [(success, "success")]).status == "FAIL"
+
+
+def test_a_run_that_has_ended_keeps_its_end_when_airflow_knows_nothing_of_it(store: RunLogStore) -> None:
+    """Deleted from Airflow's database: what the run log says is all there is."""
+    success = StepIdentity(name="success", internal_name="success", step_type="success")
+    store.record(RUN, A, "a", TASK_A, status="SUCCESS")
+    assert store.repair(RUN, {}, "").status == "FAIL", "it has reached no end"
+    store.record(RUN, B, "b", {}, status="SUCCESS")
+    store.record(RUN, success, "s", {}, status="SUCCESS")
+    assert store.repair(RUN, {}, "").status == "SUCCESS"

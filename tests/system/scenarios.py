@@ -235,7 +235,7 @@ BY_HAND = (
     Row("failed step marked success", "line", "success", "a+ b+ c+", bad="a", then=(Mark("a", "success"),)),
     Row("step marked failed at last", "line", "success", "a+ b- c+", then=(Mark("b", "failed"),), repaired=True),
     Row("step marked failed with downstream at last", "line", "success", "a+ b- h+ c+2", then=(Mark("b", "failed", downstream=True),)),
-    Row("failed step marked success with downstream", "line", "failed", "a+ b+ c+ g* h*", bad="a", then=(Mark("a", "success", downstream=True),), repaired=True),
+    Row("failed step marked success with downstream", "line", "failed", "a+ b+0 c+0 g* h*", bad="a", then=(Mark("a", "success", downstream=True),), repaired=True),
     Row("handled step marked success at last", "line", "success", "a+ b+ h* c+", bad="b", then=(Mark("b", "success"),), repaired=True),
     Row("failed step cleared with downstream", "line", "success", "a+2 b+ c+", bad="a", then=(Clear("a"),)),
     Row("failed step cleared, only failed", "line", "success", "a+2 b+ c+", bad="a", then=(Clear("a", only_failed=True),)),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.external
 
 PIPELINES = Path(__file__).parent / "pipelines"
 EXAMPLES = Path(__file__).parents[2] / "dags_examples" / "pipelines"
-MANY = 300
+MANY = int(os.environ.get("TEST_MAP_ITEMS", "300"))
 """Items of the long map. A scheduler and its tasks on two cores do two or three of them a second."""
 LONG = """\
 dag:

@@ -103,7 +103,7 @@ def execute(execution: Execution) -> RunLog:
             with ended_by_signals(), one_branch_after_the_other(dag):
                 dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
         except KeyboardInterrupt:
-            services.run_log.repair(header.run_id, {}, "FAIL")
+            services.run_log.repair(header.run_id, {}, "")
             raise RunInterruptedError(header.run_id, interrupted_by()) from None
         return services.run_log.read(header.run_id)
 

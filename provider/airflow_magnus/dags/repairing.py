@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_magnus.errors import RunNotFoundError
+from airflow_magnus.operators.states import STATUS_OF
 from airflow_magnus.pipeline.identifiers import own_id, task_id_of
 from airflow_magnus.runlog.records import COMPOSITE_TYPES, RunLog, StepIdentity
 from airflow_magnus.stores.runlogs import RunLogStore
-
-_STATUS_OF = {"success": "SUCCESS", "failed": "FAIL"}
 
 
 def repair(store: RunLogStore, wanted: str) -> tuple[RunLog, str]:
@@ -26,20 +25,20 @@ def repair(store: RunLogStore, wanted: str) -> tuple[RunLog, str]:
     dag_id, run_id = scheduler.get("airflow_dag_id", scheduler["dag_id"]), scheduler["run_id"]
     state, states = _states(dag_id, run_id)
     if state is None:
-        repaired = store.repair(log.run_id, {}, "FAIL")
+        repaired = store.repair(log.run_id, {}, "")
         return (
             repaired,
             f"Airflow has no run {run_id!r} of DAG {dag_id!r} any more: run {log.run_id} is {repaired.status}",
         )
-    if state not in _STATUS_OF:
+    if state not in STATUS_OF:
         raise RunNotFoundError(
             f"run {log.run_id!r} still goes on: Airflow's run {run_id!r} of DAG {dag_id!r} is {state}; "
             "repair it when it has ended"
         )
-    statuses = {key: _STATUS_OF[value] for key, value in states.items() if value in _STATUS_OF}
+    statuses = {key: STATUS_OF[value] for key, value in states.items() if value in STATUS_OF}
     scope = scheduler["dag_id"].removeprefix(dag_id).removeprefix(".")
     top = top_tasks(store.header(log.run_id).definition, scope)
-    repaired = store.repair(log.run_id, statuses, _STATUS_OF[state], top)
+    repaired = store.repair(log.run_id, statuses, STATUS_OF[state], top)
     return repaired, f"run {log.run_id} is {repaired.status}, as Airflow's run {run_id!r} of DAG {dag_id!r}"
 
 

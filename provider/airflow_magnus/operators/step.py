@@ -48,14 +48,12 @@ from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.operators.template_fields import SHOWN, shown_fields
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.records import AttemptClosed
 
 log = logging.getLogger(__name__)
-
-_SHOWN = ("catalog_get", "catalog_put", "run_parameters")
-"""Shown with every step in the UI's view of rendered templates."""
 
 
 class StepMixin:
@@ -84,14 +82,7 @@ class StepMixin:
         own = cls.__dict__.get("execute")
         if own is not None and not getattr(own, "is_magnus_attempt", False):
             cls.execute = as_attempt(own)  # type: ignore[method-assign]
-        others: Any = next((c for c in cls.__mro__ if "template_fields" in c.__dict__), cls)
-        shown = [name for name in getattr(others, "template_fields", ()) if name not in _SHOWN]
-        cls.template_fields = (*shown, *_SHOWN)
-        renderers = next((c for c in cls.__mro__ if "template_fields_renderers" in c.__dict__), None)
-        cls.template_fields_renderers = {
-            **(renderers.__dict__["template_fields_renderers"] if renderers else {}),
-            "run_parameters": "json",
-        }
+        cls.template_fields, cls.template_fields_renderers = shown_fields(cls)
 
     # Of the class: Airflow looks at each attribute that is set on a task, and a DAG has thousands.
     run_parameters: Mapping[str, Any] | None = None
@@ -203,7 +194,7 @@ class StepMixin:
 
     def known_by(self) -> dict[str, Any]:
         """What is run and with what, as far as the operator knows: part of the step's fingerprint."""
-        shown = [name for name in self.template_fields if name not in _SHOWN]
+        shown = [name for name in self.template_fields if name not in SHOWN]
         return {
             "operator": type(self).__name__,
             **{name: getattr(self, name, None) for name in shown},

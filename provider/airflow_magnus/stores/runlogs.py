@@ -187,7 +187,7 @@ class RunLogStore(AttemptStore):
         """End the run log of an Airflow run that has ended and whose own end did not run; bring its records in line.
 
         :param statuses: task id and map index → ``SUCCESS`` or ``FAIL``, of the tasks that ran.
-        :param status: of the run, likewise.
+        :param status: of the run, likewise; "" when nobody knows: then one that has reached no end is FAIL.
         :param top: the steps of the pipeline's own graph, each with the task whose state is the step's.
         """
         recorded = self.graph(run_id, "")
@@ -203,7 +203,9 @@ class RunLogStore(AttemptStore):
             if said or latest.closed is None:
                 found.append((latest.opened.step, history, said or "FAIL"))
         self.reconcile(run_id, found)
-        log = self.assemble(run_id).model_copy(update={"status": status})
+        log = self.assemble(run_id)
+        known = status or (log.status if log.status != "PROCESSING" else "FAIL")
+        log = log.model_copy(update={"status": known})
         self.keep_document(log)
         return log
 
