@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict
 
 from airflow_magnus.pipeline.cursor import Cursor
-from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH, MAX_ITERATIONS, name_fault
+from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH, MAX_ITERATIONS, MEANINGS, name_fault
 from airflow_magnus.pipeline.library import Library
 from airflow_magnus.pipeline.model import MAP_PLACEHOLDER, CompositeStep, Graph, Step, StepKind
 
@@ -65,6 +65,7 @@ class CompositeReader:
         for name, entry in section.items():
             if reason := name_fault(name):
                 entry.fault(reason, at_key=True)
+            entry.check_key()
             graph = self._graphs.graph(entry, f"{internal_name}.{name}")
             if graph is not None:
                 branches[name] = graph
@@ -72,13 +73,6 @@ class CompositeReader:
 
     def _conditional(self, entry: Cursor, internal_name: str) -> _Settings:
         branches = self._branches(entry, "conditional", internal_name)
-        for name, branch in entry.at("branches").items():
-            written = branch.document.key_source(branch.keys)
-            if written is not None and written.lower() != name.lower():
-                branch.fault(
-                    f'{written} is {name} in YAML: write it in quotes, "{written}", or write {name}',
-                    at_key=True,
-                )
         has_default = entry.has("default")
         if has_default:
             namesake = entry.at("branches").at(DEFAULT_BRANCH)
@@ -158,6 +152,9 @@ def _moved(step: Step, internal_name: str) -> Step:
 def _max_iterations(step: Cursor) -> int:
     """The key's value; 1 when it has a fault."""
     entry = step.at("max_iterations")
+    if step.has("max_iterations") and entry.value is None:
+        entry.fault(f"has no value: {MEANINGS['max_iterations']}", at_key=True)
+        return 1
     times = entry.as_integer(1) if step.has("max_iterations") else None
     if times is not None and times > MAX_ITERATIONS:
         entry.fault(

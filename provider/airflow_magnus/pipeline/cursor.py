@@ -13,6 +13,9 @@ from typing import Any
 from airflow_magnus.errors import Fault
 from airflow_magnus.pipeline.text import Document, Keys, dotted
 
+_NOT_PLAIN = frozenset({"true", "false", "null", "nan", "inf"})
+"""Keys that may be written otherwise, beside numbers."""
+
 
 @dataclass
 class Report:
@@ -189,6 +192,17 @@ class Cursor:
                 self.at(key).fault(refused[key], at_key=True)
             elif key not in known:
                 self.at(key).fault(unknown("key", key, known), at_key=True)
+
+    def check_key(self) -> None:
+        """Refuse a key that YAML reads as something else than what is written: ``no`` is false, ``010`` is 8."""
+        key = self.key
+        if key not in _NOT_PLAIN and not key[:1].isdigit() and key[:1] != "-":
+            return
+        written = self.document.key_source(self.keys) or key
+        if written.lower() != key.lower():
+            self.fault(
+                f'{written} is {key} in YAML: write it in quotes, "{written}", or write {key}', at_key=True
+            )
 
     def is_json(self) -> bool:
         """True when all of the value is JSON; a part that is not (a date, bytes, nan) and has no fault yet is reported."""

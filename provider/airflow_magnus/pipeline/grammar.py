@@ -75,6 +75,19 @@ STEPS: Mapping[StepKind, StepGrammar] = {
 MAX_ITERATIONS = 100
 """How often a loop may run its branch: it is unrolled. Source: contract 9."""
 
+MEANINGS: Mapping[str, str] = {
+    "next": "name the step that follows",
+    "command": "write what it runs, such as command: module.function",
+    "branch": "write the graph that is run again and again, branch: {start_at: …, steps: {…}}",
+    "branches": "write names to graphs, branches: {left: {start_at: …, steps: {…}}, …}",
+    "iterate_on": "name the parameter that holds the list",
+    "iterate_as": "choose the name by which the steps inside get their item",
+    "dag_definition": "write the path of the file whose steps it runs",
+    "parameter": "name the parameter whose value chooses the branch",
+    "max_iterations": f"write how often it may run at most, such as max_iterations: 10 (1 to {MAX_ITERATIONS})",
+}
+"""A key that some type of step needs to what is to be written."""
+
 DEFAULT_BRANCH = "default"
 """The name of the branch that a conditional takes for every other value."""
 

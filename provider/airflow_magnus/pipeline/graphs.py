@@ -11,6 +11,7 @@ from airflow_magnus.pipeline.composites import CompositeReader
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.grammar import (
     GRAPH_KEYS,
+    MEANINGS,
     STEP_KINDS,
     STEPS,
     UNSUPPORTED_KINDS,
@@ -115,6 +116,7 @@ class GraphReader:
     def _step(self, entry: Cursor, internal_name: str) -> tuple[Step | None, Outline]:
         if reason := name_fault(entry.key):
             entry.fault(reason, at_key=True)
+        entry.check_key()
         if not self._library.count_step(entry) or entry.as_mapping() is None:
             return None, Outline(entry, None, {})
         kind = _kind(entry)
@@ -203,7 +205,14 @@ def _check_keys(entry: Cursor, kind: StepKind, grammar: StepGrammar) -> None:
         if entry.lacks(key, _ALL_STEP_KEYS) and not (
             key == "command" and entry.at("command_type").value == "container"
         ):
-            entry.fault(f"{key} is missing: a step of type {kind} needs it", at_key=True)
+            why = f"a step of type {kind} needs it; {MEANINGS[key]}"
+            entry.fault(f"{key} is missing{_mixed_up(entry, key)}: {why}", at_key=True)
+
+
+def _mixed_up(entry: Cursor, key: str) -> str:
+    """The question whether another key, which is passed over here, was meant to be this one."""
+    other = {"branch": "branches", "branches": "branch"}.get(key, "")
+    return f' (there is "{other}": did you mean "{key}"?)' if other and entry.has(other) else ""
 
 
 def _common(entry: Cursor, kind: StepKind, internal_name: str, links: Mapping[str, str]) -> _Common:

@@ -36,6 +36,7 @@ def _has_good_name(name: str, entry: Cursor) -> bool:
         entry.fault(
             f"{name!r} cannot name a parameter: write text without = and control characters", at_key=True
         )
+    entry.check_key()
     return is_good
 
 
@@ -99,6 +100,8 @@ def _of_file(file: Path, report: Report) -> list[tuple[str, Cursor]]:
     top = Cursor(document, report, document.value)
     if document.value is not None and top.as_mapping() is not None:
         top.is_json()
+    for _, entry in top.items():
+        entry.check_key()
     return list(top.items())
 
 

@@ -74,6 +74,45 @@ def test_fault_says_to_quote_when_yaml_reads_a_branch_name_as_another(
     assert f'write it in quotes, "{written}", or write {read}' in fault
 
 
+@pytest.mark.parametrize("written", ["no", "yes", "on", "Off", "010", "~"])
+def test_fault_says_to_quote_when_yaml_reads_the_name_of_a_step_as_another(faults, written: str) -> None:
+    branch = f"{{start_at: i, steps: {{i: {{type: as-is, next: success}}, {written}: {{{TASK}, next: success}}, {ENDS}}}}}"
+    (fault,) = faults(dag(f"a: {{type: parallel, next: success, branches: {{x: {branch}}}}}"))
+    assert f"{written} is " in fault
+    assert f'in YAML: write it in quotes, "{written}"' in fault
+    (fault,) = faults(dag(f"a: {{type: parallel, next: success, branches: {{{written}: {BRANCH}}}}}"))
+    assert f'in YAML: write it in quotes, "{written}"' in fault
+
+
+def test_plain_and_quoted_names_of_steps_are_accepted(load) -> None:
+    steps = ", ".join(f"{name}: {{{TASK}, next: success}}" for name in ("True", "7", "'no'", "nothing", "-x"))
+    branch = f"{{start_at: 'no', steps: {{{steps}, {ENDS}}}}}"
+    pipeline = load(dag(f"a: {{type: parallel, next: success, branches: {{x: {branch}}}}}"))
+    assert list(composite(pipeline.graph).branches["x"].steps)[:5] == ["true", "7", "no", "nothing", "-x"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "other"),
+    [
+        (f"type: parallel, branch: {BRANCH}", "branches", "branch"),
+        (f"{CHOICE.removesuffix(', next: success')}, parameter: p, branch: {BRANCH}", "branches", "branch"),
+        (f"type: map, iterate_on: l, iterate_as: i, branches: {{x: {BRANCH}}}", "branch", "branches"),
+        (f"type: loop, max_iterations: 2, branches: {{x: {BRANCH}}}", "branch", "branches"),
+    ],
+)
+def test_fault_asks_for_the_other_key_when_branch_and_branches_are_mixed_up(
+    faults, keys: str, key: str, other: str
+) -> None:
+    (fault,) = faults(dag(f"a: {{{keys}, next: success}}"))
+    assert f'{key} is missing (there is "{other}": did you mean "{key}"?): a step of type ' in fault
+
+
+@pytest.mark.parametrize("keys", ["", ", max_iterations: null"])
+def test_fault_says_what_to_write_when_a_loop_has_no_maximum(faults, keys: str) -> None:
+    (fault,) = faults(dag(f"a: {{{LOOP}{keys}, branch: {BRANCH}}}"))
+    assert "how often it may run at most, such as max_iterations: 10 (1 to 100)" in fault
+
+
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [

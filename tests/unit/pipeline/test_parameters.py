@@ -117,3 +117,10 @@ def test_fault_has_position_when_parameters_file_is_faulty(write, text: str, pla
         initial_parameters(declared, write(text, "params.yaml"), {}, {})
     position = caught.value.faults[0].position
     assert f"{position.line}:{position.column}" == place
+
+
+def test_fault_says_to_quote_when_yaml_reads_the_name_of_a_parameter_as_another(write) -> None:
+    with pytest.raises(PipelineError) as caught:
+        initial_parameters({}, write("on: 1\nx: 2\n", "params.yaml"), {}, {})
+    (fault,) = caught.value.faults
+    assert fault.message == 'on is true in YAML: write it in quotes, "on", or write true'
