@@ -84,10 +84,10 @@ def _validate(options: argparse.Namespace, _: list[str]) -> int:
     from airflow_magnus.pipeline.variables import read_variables
 
     variables = read_variables(options.var_file, os.environ)
-    total = 0
+    total, folder = 0, Path.cwd()
     for file in options.files:
-        faults, warnings = check_pipeline(file, variables=variables)
-        faults = faults or tuple(unsupported(load_pipeline(file, variables=variables).graph))
+        faults, warnings = check_pipeline(file, variables=variables, base=folder)
+        faults = faults or tuple(unsupported(load_pipeline(file, variables=variables, base=folder).graph))
         total += len(faults)
         for fault in faults:
             _tell(str(fault))
@@ -103,7 +103,8 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
     from airflow_magnus.pipeline.parser import load_pipeline
     from airflow_magnus.pipeline.variables import read_variables
 
-    pipeline = load_pipeline(options.file, variables=read_variables(options.var_file, os.environ))
+    variables = read_variables(options.var_file, os.environ)
+    pipeline = load_pipeline(options.file, variables=variables, base=Path.cwd())
     if options.format != "mermaid":
         _tell(as_text(pipeline).rstrip("\n"))
     if options.format is None:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_magnus import load_pipelines
 from airflow_magnus.dags.builder import pipeline_dag
-from pipelines import linear, only, python, shell, task
+from pipelines import linear, only, python, shell, sub, task
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "dags_examples"
 Magnus = Callable[..., tuple[int, str, str]]
@@ -278,3 +278,21 @@ def test_invalid_pipeline_raises_with_every_fault_in_a_hand_written_file(folder:
     (folder / "bad.yaml").write_text("dag: {start_at: a, steps: {}}\n")
     with pytest.raises(ValueError, match=r"bad\.yaml:1"), DAG("x", schedule=None):
         pipeline_dag(folder / "bad.yaml")
+
+
+def test_all_commands_find_the_file_of_a_sub_pipeline_in_the_same_place(magnus: Magnus, folder: Path) -> None:
+    (folder / "main.yaml").write_text(only(sub("part.yaml")))
+    commands = (
+        ("validate", "pipelines/main.yaml"),
+        ("show", "pipelines/main.yaml"),
+        ("execute", "--file", "pipelines/main.yaml"),
+    )
+    for command in commands:
+        code, out, err = magnus(*command)
+        assert code == 2
+        assert f"looked beside this file ({folder}/part.yaml) and in the current folder" in out + err
+    for place in (folder.parent, folder):
+        (place / "part.yaml").write_text(GOOD)
+        for command in commands:
+            code, out, err = magnus(*command)
+            assert (code, "is taken" in out + err) == (0, place == folder and command[0] != "show"), err

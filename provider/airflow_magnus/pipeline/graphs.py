@@ -148,6 +148,8 @@ class GraphReader:
         if name is None:
             return None, None
         path = self._library.path_of(entry, name)
+        if path is None:
+            return None, None
         resolved = [file.resolve() for file in self._chain]
         if path.resolve() in resolved:
             way = [*self._chain[resolved.index(path.resolve()) :], path]

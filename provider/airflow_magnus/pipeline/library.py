@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class Library:
     """Reads files and keeps what was read.
 
     :param variables: substituted in every file.
-    :param base: the folder that paths in files are relative to; None: the folder of the file that names them.
+    :param base: where a file is looked for that does not lie beside the file that names it; None: nowhere else.
     """
 
     def __init__(self, variables: Mapping[str, str], base: Path | None) -> None:
@@ -58,9 +59,24 @@ class Library:
                     self.report.add(fault)
         return None
 
-    def path_of(self, entry: Cursor, name: str) -> Path:
-        """The file that a value names."""
-        return (entry.document.file.parent if self._base is None else self._base) / name
+    def path_of(self, entry: Cursor, name: str) -> Path | None:
+        """The file that a value names; None, and a fault, when there is none."""
+        if "\0" in name:
+            entry.fault("must be the path of a file: no path holds a NUL character")
+            return None
+        beside = entry.document.file.parent / name
+        other = beside if self._base is None else self._base / name
+        found = [place for place in (beside, other) if _is_there(place)]
+        if not found and other.absolute() != beside.absolute():
+            entry.fault(
+                f'there is no such file "{name}": looked beside this file ({beside.absolute()}) and in the '
+                f"current folder ({other.absolute()}); write its path from one of these folders"
+            )
+            return None
+        if len(found) == 2 and all(map(os.path.exists, found)) and not beside.samefile(other):
+            where = f"beside this file and in the current folder ({other.absolute()})"
+            entry.warn(f'"{name}" lies {where}: the one beside this file is taken')
+        return found[0] if found else beside
 
     def count_step(self, step: Cursor) -> bool:
         """Count one more step; False, and once a fault, when there are too many."""
@@ -74,3 +90,14 @@ class Library:
             where = "counting its sub-pipelines and every iteration of its loops"
             place.fault(f"the pipeline has more than {MAX_STEPS} steps, {where}", at_key=True)
         return self._steps <= MAX_STEPS
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of that name; what cannot be looked at is left to the reader's message."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

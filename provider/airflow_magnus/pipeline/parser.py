@@ -31,7 +31,8 @@ def load_pipeline(
     """Read and check a pipeline file with the files of its sub-pipelines.
 
     :param variables: substituted in text values.
-    :param base: the folder that ``dag_definition`` paths are relative to; None: the folder of the file that names them.
+    :param base: where ``dag_definition`` files are looked for that do not lie beside the file that names them; None:
+        nowhere else.
     :returns: the pipeline; ``warnings`` holds what is accepted but looks like a mistake.
     :raises PipelineError: with every fault of all the files.
     """

@@ -332,8 +332,38 @@ def test_sub_pipeline_is_relative_to_its_file_or_to_base_when_given(write, tmp_p
     leaf = inner.branches["dag"].steps["c"]
     assert isinstance(leaf, TaskStep)
     assert (leaf.internal_name, leaf.command) == ("a.dag.b.dag.c", "pwd")
-    with pytest.raises(PipelineError, match=r"two\.yaml: there is no such file"):
-        load_pipeline(path, base=tmp_path / "p")
+    assert load_pipeline(path, variables={"x": "pwd"}, base=tmp_path) == load_pipeline(
+        path, variables={"x": "pwd"}
+    )
+
+
+def test_sub_pipeline_is_looked_for_beside_its_file_then_in_base(write, tmp_path: Path) -> None:
+    path = write(dag("a: {type: dag, next: success, dag_definition: one.yaml}"), "p/main.yaml")
+    with pytest.raises(PipelineError) as caught:
+        load_pipeline(path, base=tmp_path)
+    (fault,) = caught.value.faults
+    assert fault.message.startswith('there is no such file "one.yaml": looked beside this file')
+    assert f"({tmp_path}/p/one.yaml) and in the current folder ({tmp_path}/one.yaml)" in fault.message
+    write(dag(f"b: {{{TASK}, next: success}}", "b"), "one.yaml")
+    pipeline = load_pipeline(path, base=tmp_path)
+    assert not pipeline.warnings
+    with pytest.raises(PipelineError, match="there is no such file"):
+        load_pipeline(path)
+    write(dag(f"c: {{{TASK}, next: success}}", "c"), "p/one.yaml")
+    pipeline = load_pipeline(path, base=tmp_path)
+    step = pipeline.graph.steps["a"]
+    assert isinstance(step, CompositeStep)
+    assert "c" in step.branches["dag"].steps
+    (warning,) = pipeline.warnings
+    assert "lies beside this file and in the current folder" in warning.message
+
+
+def test_name_of_a_sub_pipeline_may_be_anything(write, tmp_path: Path) -> None:
+    for name in ("x" * 300, "pipeline.yaml/y", '"\\0"', ".."):
+        path = write(dag(f"a: {{type: dag, next: success, dag_definition: {name}}}"))
+        with pytest.raises(PipelineError) as caught:
+            load_pipeline(path, base=tmp_path / "elsewhere")
+        assert caught.value.faults[0].path == "dag.steps.a.dag_definition"
 
 
 def test_faults_of_sub_pipelines_name_their_file_and_come_last_when_used_twice(write) -> None:
