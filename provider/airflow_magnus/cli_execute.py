@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
+import re
+import shlex
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from airflow_magnus.cli_runlog import add_config_file
 from airflow_magnus.errors import MagnusError
+from airflow_magnus.pipeline.cursor import nearest
 
 if TYPE_CHECKING:
     from airflow_magnus.dags.embedded import Execution
+    from airflow_magnus.pipeline.model import Pipeline
 
 _OPTIONS = (
     "config-file",
@@ -25,11 +28,13 @@ _OPTIONS = (
     "log-level",
     "new-parameters",
     "parameters-file",
+    "quiet",
     "run-id",
     "tag",
     "use-cached",
     "var-file",
 )
+_IN_COMMANDS = re.compile(r"MAGNUS_PRM_(\w+)")
 
 
 def add_execute(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +48,7 @@ def add_execute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isolate", action="store_true", help="run each step in a folder of its own, as a worker does"
     )
+    parser.add_argument("--quiet", action="store_true", help="say nothing of steps that have ended")
     parser.add_argument(
         "--log-level",
         default="WARNING",
@@ -112,13 +118,13 @@ def _execution(options: argparse.Namespace, rest: list[str]) -> Execution:
 
     folder = Path.cwd()
     variables = read_variables(options.var_file, os.environ)
-    given = _parameters(rest)
+    given = _parameters(rest, "--file " if options.command == "execute" else "")
     pipeline = load_pipeline(
         options.file, variables=variables, base=None if getattr(options, "airflow", False) else folder
     )
     for warning in pipeline.warnings:
         _say(f"warning: {warning}")
-    for doubt in _unexpected(given, pipeline.parameters):
+    for doubt in _unexpected(given, pipeline):
         _say(f"warning: {doubt}")
     return Execution(
         pipeline=pipeline,
@@ -132,20 +138,40 @@ def _execution(options: argparse.Namespace, rest: list[str]) -> Execution:
         tag=getattr(options, "tag", None),
         is_isolated=getattr(options, "isolate", False),
         log_level=getattr(options, "log_level", "WARNING"),
+        is_quiet=getattr(options, "quiet", False),
     )
 
 
-def _unexpected(given: Iterable[str], declared: Collection[str]) -> Iterator[str]:
+def _unexpected(given: Iterable[str], pipeline: Pipeline) -> Iterator[str]:
     """Parameters that look like something else that was meant."""
+    declared, named = set(pipeline.parameters), set(_named(pipeline))
     for name in given:
-        close = difflib.get_close_matches(name, [*declared, *_OPTIONS], 1, 0.75)
-        if name not in declared and (declared or close):
-            meant = f"; did you mean --{close[0]}?" if close else ""
-            yield f"--{name} gives a parameter that the file does not declare{meant}"
+        close = nearest(name, declared | named | set(_OPTIONS), likeness=0.75)
+        if name not in declared and (declared or (close and name not in named)):
+            meant = f"; did you mean --{close}?" if close and close != name else ""
+            known = "that the file does not declare" if declared else "that no step names"
+            yield f"--{name} gives a parameter {known}{meant}"
 
 
-def _parameters(rest: Sequence[str]) -> dict[str, str]:
-    """``--name value``, ``-name value`` and ``--name=value`` as name → text."""
+def _named(pipeline: Pipeline) -> Iterator[str]:
+    """The parameters that steps are seen to read; functions, notebooks and programs may read others."""
+    from airflow_magnus.pipeline.model import CompositeStep, TaskStep
+    from airflow_magnus.runlog.changes import lambda_arguments
+
+    for step in pipeline.graph.walk():
+        if isinstance(step, CompositeStep):
+            yield from filter(None, (step.iterate_on, step.parameter, step.break_on))
+        elif isinstance(step, TaskStep) and step.command_type == "python-lambda":
+            yield from lambda_arguments(step.command) or ()
+        elif isinstance(step, TaskStep):
+            yield from _IN_COMMANDS.findall(step.command)
+
+
+def _parameters(rest: Sequence[str], file_option: str) -> dict[str, str]:
+    """``--name value``, ``-name value`` and ``--name=value`` as name → text.
+
+    :param file_option: how a pipeline file is given where it has to be an option; else "".
+    """
     from airflow_magnus.runlog.records import printable
 
     found: dict[str, str] = {}
@@ -153,7 +179,9 @@ def _parameters(rest: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.lstrip("-").partition("=")
         if not word.startswith("-") or not name:
-            raise MagnusError(f"{word!r} is not an option: parameters are given as --NAME VALUE")
+            is_file = file_option and Path(word).suffix in (".yaml", ".yml")
+            hint = f", and the pipeline file by {file_option}{shlex.quote(word)}" if is_file else ""
+            raise MagnusError(f"{word!r} is not an option: parameters are given as --NAME VALUE{hint}")
         if not equals:
             following = next(words, None)
             if following is None:

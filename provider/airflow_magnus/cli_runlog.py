@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,10 +66,18 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _list(options: argparse.Namespace, _: list[str]) -> int:
-    for log in _Runs(options).store.summaries():
+    store = _Runs(options).store
+    started = {header.run_id: header.started for header in store.headers()}
+    for log in store.summaries():
+        when = _moment(started.get(log.run_id, ""))
         tag = f"  {log.tag}" if log.tag else ""
-        _tell(f"{log.run_id}  {log.status:<10}  {getattr(log, 'pipeline', '')}{tag}")
+        _tell(f"{log.run_id}  {log.status:<10}  {when:<20}  {getattr(log, 'pipeline', '')}{tag}")
     return 0
+
+
+def _moment(text: str) -> str:
+    """A timestamp of a run log to the second, in UTC; "" of none."""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if text else ""
 
 
 def _repair(options: argparse.Namespace, _: list[str]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_magnus.runlog.records import RunLog
-from pipelines import function, linear, only, python, shell
+from pipelines import conditional, function, linear, loop, mapped, only, python, shell
 
 Execute = Callable[..., RunLog]
 Magnus = Callable[..., tuple[int, str, str]]
@@ -118,6 +118,8 @@ def test_value_is_text_when_it_is_given_as_option(
         (["--x"], "has no value"),
         (["--x", "1", "--x", "2"], "given twice"),
         (["--x", "1", "2"], "'2' is not an option"),
+        (["shop.yaml", "--x", "1"], "and the pipeline file by --file shop.yaml"),
+        (["--x", "1", "my shop.yml"], "and the pipeline file by --file 'my shop.yml'"),
         (["--x", "\udcff"], "not text"),
         (["--", "--x", "1"], ""),
     ],
@@ -130,6 +132,61 @@ def test_nothing_is_run_when_options_are_wrong(
     assert (code, out) == (2, "") if sentence else code in (0, 2)
     assert sentence in err
     assert sentence == "" or [p.name for p in project.iterdir()] == ["pipeline.yaml"]
+
+
+def test_plan_does_not_speak_of_an_option_that_it_has_not(magnus: Magnus, project: Path) -> None:
+    (project / "pipeline.yaml").write_text(only(shell("true")))
+    code, _, err = magnus("plan", "pipeline.yaml", "other.yaml", "--use-cached", "r")
+    assert (code, err) == (
+        2,
+        "magnus: 'other.yaml' is not an option: parameters are given as --NAME VALUE\n",
+    )
+
+
+STEPS = {
+    "make": function("lambda region_count, _y=1: {}", next="each"),
+    "each": mapped({"one": function("lambda item: {}")}, over="regions"),
+    "pick": conditional("weekday", {"mon": {"a": {"type": "as-is"}}}, default={"b": {"type": "as-is"}}),
+    "turn": loop({"a": shell("echo $MAGNUS_PRM_limit")}, 2, break_on="finished"),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("region", "regions"),
+        ("Regions", "regions"),
+        ("regioncount", "region_count"),
+        ("week-day", "weekday"),
+        ("finish", "finished"),
+        ("limits", "limit"),
+        ("use-cache", "use-cached"),
+        ("paramters-file", "parameters-file"),
+    ],
+)
+def test_warning_asks_for_the_parameter_or_option_that_is_near(
+    magnus: Magnus, project: Path, option: str, meant: str
+) -> None:
+    (project / "pipeline.yaml").write_text(linear(STEPS))
+    # The parameters file is faulty: nothing is run.
+    code, _, err = magnus("execute", f"--{option}", "1", "-p", "none.yaml")
+    assert code == 2
+    assert f"warning: --{option} gives a parameter that no step names; did you mean --{meant}?" in err
+
+
+@pytest.mark.parametrize("option", ["regions", "weekday", "limit", "anything", "x"])
+def test_parameter_that_a_step_may_read_is_no_warning(magnus: Magnus, project: Path, option: str) -> None:
+    (project / "pipeline.yaml").write_text(linear(STEPS))
+    assert "warning" not in magnus("execute", f"--{option}", "1", "-p", "none.yaml")[2]
+
+
+def test_warning_names_the_declared_parameter_that_is_near(magnus: Magnus, project: Path) -> None:
+    (project / "pipeline.yaml").write_text(only(shell("true"), parameters={"regions": ["a"]}))
+    for option, meant in (("region", "; did you mean --regions?"), ("x", "")):
+        err = magnus("execute", f"--{option}", "1", "-p", "none.yaml")[2]
+        assert (
+            f"warning: --{option} gives a parameter that the file does not declare{meant}" in err.splitlines()
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_magnus.runlog.records import RunLog
 from fixtures_s3 import s3_client
-from pipelines import function, linear, only, shell
+from pipelines import function, linear, mapped, only, shell
 
 Execute = Callable[..., RunLog]
 Magnus = Callable[..., tuple[int, str, str]]
@@ -99,6 +100,32 @@ def test_git_identity_is_clean_dirty_or_none(execute: Execute, project: Path) ->
     git_identity.cache_clear()
 
 
+def test_each_step_that_has_ended_is_told_on_standard_error(
+    magnus: Magnus, execute: Execute, project: Path
+) -> None:
+    steps = {
+        "make": function("lambda: {'items': ['n', 's']}"),
+        "each": mapped({"one": shell("true")}),
+        "flaky": shell("test -e tried || { touch tried; exit 1; }", retry=2),
+        "bad": shell("exit 3", on_failure="repair"),
+        "repair": {"type": "as-is"},
+    }
+    (project / "pipeline.yaml").write_text(linear(steps))
+    code, out, err = magnus("execute", "--run-id", "first")
+    assert code == 0
+    told = [line.rsplit(" s", 1) for line in err.splitlines() if "Z [" not in line]
+    assert [(line.rsplit("  ", 1)[0], rest) for line, rest in told] == [
+        ("make  SUCCESS", ""), ("each.n.one  SUCCESS", ""), ("each.s.one  SUCCESS", ""), ("each  SUCCESS", ""),
+        ("flaky  FAIL", ""), ("flaky  SUCCESS", "  attempt 2"), ("bad  FAIL", ""), ("repair  SUCCESS", ""),
+    ]  # fmt: skip
+    assert json.loads(out)["run_id"] == "first"
+    code, out, err = magnus("execute", "--run-id", "second", "--quiet", "--use-cached", "first")
+    assert (code, json.loads(out)["run_id"]) == (0, "second")
+    assert [line for line in err.splitlines() if "Z [" not in line] == []
+    err = magnus("execute", "--run-id", "third", "--use-cached", "first")[2]
+    assert err.splitlines()[:2] == ["make  SUCCESS  not run", "each  SUCCESS  not run"]
+
+
 def test_nothing_is_on_disk_when_run_log_is_buffered(execute: Execute, magnus: Magnus, project: Path) -> None:
     log = execute(
         linear({"a": function("lambda: {'x': 1}"), "b": shell("true")}, run_log_store={"type": "buffered"})
@@ -123,9 +150,10 @@ def test_runs_are_listed_and_shown_from_a_database(execute: Execute, magnus: Mag
     assert "runs-of-the-lab" not in good.to_json()
     code, out, _ = magnus("runlog", "list", "-c", "config.yaml")
     assert code == 0
-    assert [line.split() for line in out.splitlines()] == [
-        ["good", "SUCCESS", "pipeline", "night"], ["bad", "FAIL", "pipeline"],
-    ]  # fmt: skip
+    lines = [line.split() for line in out.splitlines()]
+    started = [datetime.strptime(line.pop(2), "%Y-%m-%dT%H:%M:%S%z") for line in lines]
+    assert lines == [["good", "SUCCESS", "pipeline", "night"], ["bad", "FAIL", "pipeline"]]
+    assert [abs(datetime.now(UTC) - each) < timedelta(minutes=5) for each in started] == [True, True]
     code, out, _ = magnus("runlog", "show", "-c", "config.yaml", "bad")
     assert json.loads(out) == json.loads(bad.to_json())
     assert magnus("execute", "-c", "config.yaml", "--run-id", "bad")[0] == 2

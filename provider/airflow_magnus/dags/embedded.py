@@ -17,7 +17,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -63,6 +63,7 @@ class Execution:
     :param use_cached: the earlier run whose successful steps are not run again.
     :param new_parameters_win: of a re-run: let given parameters win over those of the earlier run.
     :param is_isolated: let each step work in a private copy of the pipeline's folder, as on a worker.
+    :param is_quiet: do not tell of each step that has ended.
     """
 
     pipeline: Pipeline
@@ -76,6 +77,7 @@ class Execution:
     new_parameters_win: bool = False
     is_isolated: bool = False
     log_level: str = "WARNING"
+    is_quiet: bool = False
 
 
 def execute(execution: Execution) -> RunLog:
@@ -91,6 +93,7 @@ def execute(execution: Execution) -> RunLog:
     with masked_output(), _airflow(execution.log_level):
         from airflow_magnus.dags.failures import tell_shortly
         from airflow_magnus.dags.ordering import one_branch_after_the_other
+        from airflow_magnus.dags.progress import progress
         from airflow_magnus.hooks.services import ServiceSources, open_services
         from airflow_magnus.operators.run import RESERVED
 
@@ -99,8 +102,9 @@ def execute(execution: Execution) -> RunLog:
         dag = _dag(execution, sources)
         tell_shortly()
         header = _claimed(execution, services)
+        telling = nullcontext() if execution.is_quiet else progress(sys.stderr)
         try:
-            with ended_by_signals(), one_branch_after_the_other(dag):
+            with ended_by_signals(), one_branch_after_the_other(dag), telling:
                 dag.test(run_conf={RESERVED: {"run_id": header.run_id}})
         except KeyboardInterrupt:
             services.run_log.repair(header.run_id, {}, "")

@@ -78,7 +78,7 @@ def lambda_arguments(source: str) -> set[str] | None:
     """Names of a lambda's arguments; None when the source is none."""
     try:
         body = ast.parse(source.strip(), mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not isinstance(body, ast.Lambda):
         return None
