@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import boto3
 
     from airflow_magnus.runlog.records import RunHeader
-    from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
+    from airflow_magnus.stores.catalog import CatalogStore
+    from airflow_magnus.stores.do_nothing import DoNothingCatalog
     from airflow_magnus.stores.runlogs import RunLogStore
     from airflow_magnus.stores.secrets import SecretsStore
 

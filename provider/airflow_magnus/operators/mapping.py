@@ -25,7 +25,7 @@ from airflow_magnus.operators.states import task_states
 from airflow_magnus.pipeline.items import branch_names
 from airflow_magnus.runlog.history import Graphs, StepHistory, Visible
 from airflow_magnus.runlog.records import AttemptClosed, AttemptOpened, RunHeader
-from airflow_magnus.stores.parallel import in_parallel
+from airflow_magnus.stores.parallel import Pace, in_parallel
 from airflow_magnus.stores.parts import READERS
 
 log = logging.getLogger(__name__)
@@ -84,14 +84,14 @@ class MapStart(StartTask, MapTask):
         """
         services, header = self.open(context)
         parents, known = self.parents(context), dict[str, Visible]()
-        lists = in_parallel(lambda p: self._list(p.place, services, header, known), parents, READERS)
+        lists = in_parallel(lambda p: self._list(p.place, services, header, known), parents, Pace(READERS))
         fault, is_alone = too_many(sum(len(values) for values, _ in lists)), self.is_alone(context)
 
         def begin(parent: Parent, values: list[Any], own_fault: str) -> list[list[Any]]:
             return self._begin(context, services, header, parent, values, own_fault or fault, is_alone)
 
         todo = [(parent, *found) for parent, found in zip(parents, lists, strict=True)]
-        made = in_parallel(lambda each: begin(*each), todo, READERS)
+        made = in_parallel(lambda each: begin(*each), todo, Pace(READERS))
         faults = [fault] if fault else [own for _, own in lists if own] if not self.is_inner else []
         if faults:
             raise AirflowFailException(faults[0])
@@ -250,7 +250,7 @@ class _Ending:
         ended = [
             self._conclude(p, h, each, inner) for p, h, each in zip(parents, histories, outcomes, strict=True)
         ]
-        return list(in_parallel(self._write, ended, READERS))
+        return list(in_parallel(self._write, ended, Pace(READERS)))
 
     def _outcomes(
         self, parent: Parent, history: StepHistory | None, inner: Graphs

@@ -61,6 +61,7 @@ class StepSession:
         self.warnings: list[str] = []
         self._secrets: dict[str, str] = {}
         self._lock = threading.RLock()
+        self._put_earlier: Mapping[str, CatalogEntry] | None = None
         if attempt.carried is not None:
             self._take_up(attempt.carried)
 
@@ -122,7 +123,12 @@ class StepSession:
         inside = file.resolve().is_relative_to(data)
         name = name or (file.resolve().relative_to(data).as_posix() if inside else file.name)
         entry = self.services.catalog.put_file(
-            self.header.run_id, file, name, attempt_id=self.opened.attempt_id, known=self.entries
+            self.header.run_id,
+            file,
+            name,
+            attempt_id=self.opened.attempt_id,
+            known=self.entries,
+            earlier=self._earlier,
         )
         if entry is not None:
             self._has_put(entry)
@@ -171,10 +177,20 @@ class StepSession:
             self.request.put,
             attempt_id=self.opened.attempt_id,
             known=self.entries,
+            earlier=self._earlier,
         )
         self.warnings += moved.warnings
         for entry in moved.entries:
             self._has_put(entry)
+
+    def _earlier(self) -> Mapping[str, CatalogEntry]:
+        """What this step put in the run that this one runs again."""
+        with self._lock:
+            if self._put_earlier is None:
+                from airflow_magnus.operators.rerun import put_earlier
+
+                self._put_earlier = put_earlier(self.header, self.opened.step, self.services)
+            return self._put_earlier
 
     def _has_put(self, entry: CatalogEntry) -> None:
         self.entries[entry.name] = self.put[entry.name] = entry

@@ -12,7 +12,7 @@ from airflow_magnus.errors import AttemptLostError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.history import Attempt, StepHistory, histories_of
 from airflow_magnus.runlog.records import MARKED, AttemptClosed, AttemptOpened, StepIdentity
-from airflow_magnus.stores.parallel import in_parallel
+from airflow_magnus.stores.parallel import Pace, in_parallel
 from airflow_magnus.stores.parts import READERS, PartStore
 
 KILLED = (
@@ -130,7 +130,7 @@ class AttemptStore:
 
     def append_all(self, run_id: str, closed: Iterable[AttemptClosed]) -> None:
         """Record many outcomes. Cost: 1 request each, many at a time."""
-        in_parallel(lambda one: self.append(run_id, one), closed, READERS)
+        in_parallel(lambda one: self.append(run_id, one), closed, Pace(READERS))
 
     def reconcile(self, run_id: str, steps: Iterable[tuple[StepIdentity, StepHistory | None, str]]) -> bool:
         """Let the records say what Airflow says of steps: killed attempts, tasks that were marked by hand.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -119,7 +120,15 @@ class CredentialProvider:
 
     def __init__(self, credentials: Credentials, region: str | None) -> None:
         self._credentials = credentials
+        self._renewing = threading.Lock()
         self.config: dict[str, str] = {"region": region} if region else {}
+
+    def renew(self) -> None:
+        """Have new keys made though the old ones seem to last; keys that never change stay."""
+        refresh = getattr(self._credentials, "_protected_refresh", None)
+        if refresh is not None:
+            with self._renewing:
+                refresh(is_mandatory=True)
 
     def __call__(self) -> dict[str, Any]:
         """Give the keys as they are now, after a renewal when one is due."""

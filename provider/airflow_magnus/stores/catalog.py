@@ -15,22 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError, StoreError
+from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import CatalogEntry
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.downloads import digest_of, download, remove_left_over
 from airflow_magnus.stores.globs import matches
 from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
 from airflow_magnus.stores.objects import probe
-from airflow_magnus.stores.parallel import THREADS, in_parallel
-from airflow_magnus.stores.transfers import (
-    SINGLE_REQUEST,
-    Sent,
-    copy,
-    digest_of,
-    download,
-    upload,
-)
+from airflow_magnus.stores.parallel import MOST, in_parallel
+from airflow_magnus.stores.settling import copy_all, keys_below, settle
+from airflow_magnus.stores.uploads import Sent, Upload, upload
 
 log = logging.getLogger(__name__)
+
+_TOLD_EVERY = 15.0
+"""Seconds between two lines of a long transfer in a task's log."""
+
+Earlier = Callable[[], Mapping[str, CatalogEntry]]
+"""Gives what the same step put in a run that is run again, by name; asked only where it can save an upload."""
 
 
 @dataclass
@@ -38,7 +40,8 @@ class Moved:
     """What a get or a put did.
 
     :param warnings: sentences for the step's message.
-    :param size: bytes that were moved.
+    :param files: how many were sent or fetched; those that were there already do not count.
+    :param size: bytes that were sent or fetched.
     """
 
     entries: list[CatalogEntry] = field(default_factory=list)
@@ -51,22 +54,21 @@ class CatalogStore:
     """The catalog over one obstore store.
 
     :param location: as configured; recorded with every entry.
-    :param threads: transfers at a time.
+    :param threads: transfers at a time, at most; how many there are is found out.
     :param is_known: False for a server that may ignore create-only writes: one of S3's kind that is not AWS.
 
     Where ``is_conditional`` is set to False, a put lists what is there first.
     """
 
-    def __init__(self, store: Any, location: str, *, is_known: bool = True, threads: int = THREADS) -> None:
-        self._store = store
+    def __init__(self, store: Any, location: str, *, is_known: bool = True, threads: int = MOST) -> None:
+        self._client = ObjectClient(store, most=threads)
         self.location = location
         self.is_conditional = True
         self._is_known = is_known
-        self._threads = threads
 
     def find_out_conditional(self) -> bool:
         """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
-        return self._is_known or probe(self._store, self.location).is_conditional
+        return self._is_known or probe(self._client.store, self.location).is_conditional
 
     def put(
         self,
@@ -76,6 +78,7 @@ class CatalogStore:
         *,
         attempt_id: str,
         known: Mapping[str, CatalogEntry],
+        earlier: Earlier = dict,
     ) -> Moved:
         """Store the files below ``folder`` that any pattern matches.
 
@@ -91,17 +94,24 @@ class CatalogStore:
                 "or name another one by catalog.compute_data_folder"
             )
         chosen = files_to_put(folder, patterns, moved.warnings)
-        self._send(run_id, chosen, attempt_id, known, moved)
+        self._send(run_id, chosen, attempt_id, known, earlier, moved)
         return moved
 
     def put_file(
-        self, run_id: str, path: Path, name: str, *, attempt_id: str, known: Mapping[str, CatalogEntry]
+        self,
+        run_id: str,
+        path: Path,
+        name: str,
+        *,
+        attempt_id: str,
+        known: Mapping[str, CatalogEntry],
+        earlier: Earlier = dict,
     ) -> CatalogEntry:
         """Store one file under ``name``."""
-        if not path.is_file():
+        if not path.exists():
             raise CatalogError(f"put_in_catalog: there is no file {path}")
         moved = Moved()
-        self._send(run_id, {checked(name): path}, attempt_id, known, moved)
+        self._send(run_id, {checked(name): path}, attempt_id, known, earlier, moved)
         return moved.entries[0]
 
     def _send(
@@ -110,36 +120,44 @@ class CatalogStore:
         chosen: Mapping[str, Path],
         attempt_id: str,
         known: Mapping[str, CatalogEntry],
+        earlier: Earlier,
         moved: Moved,
     ) -> None:
         started = time.monotonic()
-        taken = set() if self.is_conditional else self._keys(run_id)
+        taken = set() if self.is_conditional else keys_below(self._client, self.location, run_id)
 
         def send(item: tuple[str, Path]) -> CatalogEntry:
             name, path = item
             plain = f"{run_id}/{name}"
-            sent = upload(
-                self._store,
-                path,
-                plain,
-                f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
-                same_as=_same_as(known.get(name)),
+            wanted = Upload(
+                path=path,
+                key=plain,
+                other_key=f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
+                known=known.get(name),
+                earlier=lambda: earlier().get(name),
                 is_free=None if self.is_conditional else plain not in taken,
             )
+            sent = upload(self._client, wanted)
             results.append(sent)
-            return self._entry(name, sent.digest, sent.key, sent.size, "put")
+            return self._entry(name, sent)
 
         results: list[Sent] = []
         try:
-            moved.entries += in_parallel(send, chosen.items(), self._threads)
+            moved.entries += in_parallel(
+                send, chosen.items(), self._client.pace, ended=self._teller("put", len(chosen))
+            )
         except BaseException:
             self.forget([sent.key for sent in results if sent.is_new])
             raise
-        moved.files += sum(1 for sent in results if sent.is_new)
-        moved.size += sum(sent.size for sent in results if sent.is_new)
+        there = sum(not sent.is_new for sent in results)
+        copied = sum(sent.is_copied for sent in results)
+        moved.files = len(results) - there - copied
+        moved.size = sum(sent.size for sent in results if sent.is_new and not sent.is_copied)
         log.info(
-            "catalog put: %d files, %d sent, %d bytes, %.2f s, to %s/%s",
-            len(results), moved.files, moved.size, time.monotonic() - started, self.location, run_id,
+            "catalog put: %d files, %d bytes sent, to %s/%s: %d sent, %d there already with the same bytes, "
+            "%d copied inside the store; %.2f s",
+            len(results), moved.size, self.location, run_id, moved.files, there, copied,
+            time.monotonic() - started,
         )  # fmt: skip
 
     def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
@@ -159,13 +177,16 @@ class CatalogStore:
             if not found:
                 moved.warnings.append(f"catalog get: {pattern!r} matches nothing that a step before put")
             chosen.update(found)
+        places = {name: place_to_write(folder, name) for name in chosen}
+        remove_left_over({place.parent for place in places.values()})
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
-            target = place_to_write(folder, entry.name)
-            size = self._fetch(entry, target)
+            size = self._fetch(entry, places[entry.name])
             return entry.model_copy(update={"stage": "get", "size": size})
 
-        moved.entries = in_parallel(fetch, chosen.values(), self._threads)
+        moved.entries = in_parallel(
+            fetch, chosen.values(), self._client.pace, ended=self._teller("get", len(chosen))
+        )
         moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
         log.info(
             "catalog get: %d files, %d bytes, %.2f s, from %s",
@@ -175,157 +196,81 @@ class CatalogStore:
 
     def _fetch(self, entry: CatalogEntry, target: Path) -> int:
         """Download what an entry names: from its key, or from where :meth:`settle` keeps what was there first."""
-        what = f"catalog get: {entry.name!r} at {self.location}/{entry.catalog_relative_path}"
+        key, digest = entry.catalog_relative_path, entry.data_hash
+        what = f"catalog get: {entry.name!r} at {self.location}/{key}"
         try:
-            return download(self._store, entry.catalog_relative_path, target, entry.data_hash, what=what)
+            return download(self._client, key, target, digest, entry.size, what=what)
         except DigestMismatchError:
-            run_id, _, name = entry.catalog_relative_path.partition("/")
+            run_id, _, name = key.partition("/")
             if name == entry.name:
                 with suppress(CatalogEntryNotFoundError):
-                    kept = first_key(run_id, name)
-                    return download(self._store, kept, target, entry.data_hash, what=what)
+                    first = first_key(run_id, name)
+                    return download(self._client, first, target, digest, entry.size, what=what)
             raise
 
     def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
-        """Bring the plain keys up to the entries that count, by copies inside the store.
-
-        Anyone who looks at the run's folder then sees its final files. What a plain key held first is kept, as a
-        committed record names it there: a task that is cleared later still gets it. May be done again at any time.
-        Cost: 1 LIST; 2 requests for each file that was put more than once or is large, 2 more the first time.
-        """
-        kept = self._keys(first_key(run_id, ""))
-        moves: dict[str, str] = {}
-        for entry in entries:
-            plain, first = f"{run_id}/{entry.name}", first_key(run_id, entry.name)
-            if entry.catalog_relative_path != plain:
-                moves[plain] = entry.catalog_relative_path
-            elif first in kept:
-                moves[plain] = first
-        changing = {plain: first_key(run_id, plain.partition("/")[2]) for plain in moves}
-        in_parallel(
-            lambda change: self._keep(*change),
-            [(p, first) for p, first in changing.items() if first not in kept],
-        )
-        self.copy(moves)
-
-    def _keep(self, plain: str, first: str) -> None:
-        """Copy what is at a plain key aside, unless that was done before."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, BaseError
-
-        try:
-            there = obstore.get(self._store, plain)
-            if there.meta["size"] <= SINGLE_REQUEST:  # no attempt creates a plain key of a larger file
-                mode = "create" if self.is_conditional else "overwrite"
-                self._store.put(first, there.bytes(), mode=mode, use_multipart=False)
-        except (FileNotFoundError, AlreadyExistsError):
-            pass
-        except BaseError as error:
-            raise StoreError(f"cannot copy {plain} to {first} in {self.location}: {error}") from error
+        """Bring the plain keys up to the entries that count. Cost: see :func:`settling.settle`."""
+        settle(self._client, self.location, run_id, entries, is_conditional=self.is_conditional)
 
     def copy(self, sources: Mapping[str, str]) -> None:
         """Copy objects inside the store: new key → key. Cost: 1 request each, no byte passes through here."""
-
-        def one(move: tuple[str, str]) -> None:
-            try:
-                copy(self._store, move[1], move[0])
-            except Exception as error:
-                raise StoreError(f"cannot copy {move[1]} to {move[0]} in {self.location}: {error}") from error
-
-        in_parallel(one, sources.items())
+        copy_all(self._client, self.location, sources)
 
     def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
         """Whether the bytes of all entries are there with their digests. Cost: reads them all."""
 
         def is_whole(entry: CatalogEntry) -> bool:
             try:
-                return digest_of(self._store, entry.catalog_relative_path) == entry.data_hash
+                key = entry.catalog_relative_path
+                return self._client.run(lambda store: digest_of(store, key)) == entry.data_hash
             except FileNotFoundError:
                 return False
 
-        return all(in_parallel(is_whole, entries))
+        return all(in_parallel(is_whole, entries, self._client.pace))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove what a failed attempt has stored: nobody will ask for it, and a plain key is better left free."""
-        in_parallel(self._forget, keys)
+        in_parallel(self._forget, keys, self._client.pace)
 
     def located(self, run_id: str, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
         """The entries of a run with the keys where their bytes are now that it has settled. Cost: 1 LIST."""
-        kept = self._keys(first_key(run_id, ""))
-        moved = {f"{run_id}/{key.removeprefix(first_key(run_id, ''))}": key for key in kept}
+        prefix = first_key(run_id, "")
+        kept = keys_below(self._client, self.location, prefix)
+        moved = {f"{run_id}/{key.removeprefix(prefix)}": key for key in kept}
         return [
-            entry.model_copy(
-                update={
-                    "catalog_relative_path": moved.get(
-                        entry.catalog_relative_path, entry.catalog_relative_path
-                    )
-                }
-            )
+            entry.model_copy(update={"catalog_relative_path": moved[entry.catalog_relative_path]})
+            if entry.catalog_relative_path in moved
+            else entry
             for entry in entries
         ]
 
-    def _entry(self, name: str, digest: str, key: str, size: int, stage: Any) -> CatalogEntry:
+    def _entry(self, name: str, sent: Sent) -> CatalogEntry:
         return CatalogEntry(
             name=name,
-            data_hash=digest,
-            catalog_relative_path=key,
+            data_hash=sent.digest,
+            catalog_relative_path=sent.key,
             catalog_handler_location=self.location,
-            stage=stage,
-            size=size,
+            stage="put",
+            size=sent.size,
         )
-
-    def _keys(self, prefix: str) -> set[str]:
-        import obstore
-
-        try:
-            return {meta["path"] for batch in obstore.list(self._store, prefix=prefix) for meta in batch}
-        except Exception as error:
-            raise StoreError(f"cannot list {self.location}/{prefix}: {error}") from error
 
     def _forget(self, key: str) -> None:
         try:
-            self._store.delete(key)
+            self._client.run(lambda store: store.delete(key))
         except Exception:  # noqa: BLE001 - an object that nobody names does no harm
             log.warning("could not remove %s/%s, which no record names", self.location, key)
 
+    def _teller(self, verb: str, count: int) -> Callable[[int], None]:
+        """Writes a line of a long transfer now and then."""
+        told = time.monotonic()
 
-class DoNothingCatalog:
-    """The catalog of type ``do-nothing``: gets and puts do nothing and record nothing."""
+        def tell(ended: int) -> None:
+            nonlocal told
+            if time.monotonic() - told > _TOLD_EVERY:
+                told = time.monotonic()
+                log.info("catalog %s: %d of %d files", verb, ended, count)
 
-    location = ""
-    is_conditional = True
-
-    def find_out_conditional(self) -> bool:
-        """There is nothing to find out."""
-        return True
-
-    def put(self, run_id: str, folder: Path, patterns: Sequence[str], **_: Any) -> Moved:
-        """Store nothing."""
-        return Moved()
-
-    def put_file(self, run_id: str, path: Path, name: str, **_: Any) -> None:
-        """Store nothing."""
-
-    def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
-        """Fetch nothing."""
-        return Moved()
-
-    def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
-        """There is nothing to settle."""
-
-    def copy(self, sources: Mapping[str, str]) -> None:
-        """There is nothing to copy."""
-
-    def are_whole(self, entries: Iterable[CatalogEntry]) -> bool:
-        """Nothing can be missing."""
-        return True
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """There is nothing to remove."""
-
-    def located(self, run_id: str, entries: Iterable[CatalogEntry]) -> list[CatalogEntry]:
-        """Nothing was stored."""
-        return list(entries)
+        return tell
 
 
 def kept_at(entry: CatalogEntry, run_id: str, attempt_id: str = "") -> CatalogEntry:
@@ -335,14 +280,3 @@ def kept_at(entry: CatalogEntry, run_id: str, attempt_id: str = "") -> CatalogEn
     """
     folder = f"{run_id}/{VERSIONS}/{attempt_id}" if attempt_id else run_id
     return entry.model_copy(update={"catalog_relative_path": f"{folder}/{entry.name}"})
-
-
-def _same_as(entry: CatalogEntry | None) -> Callable[[str], str | None]:
-    """Where the bytes of a digest lie if ``entry`` has them; "" asks only whether there is an entry."""
-
-    def same_as(digest: str) -> str | None:
-        if entry is None or digest not in ("", entry.data_hash):
-            return None
-        return entry.catalog_relative_path
-
-    return same_as

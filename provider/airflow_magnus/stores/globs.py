@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,12 +67,38 @@ def matches(pattern: str, name: str) -> bool:
     return compile_glob(pattern).fullmatch(name) is not None
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All files below a folder, sorted, as (path with ``/``, path); folders that are links are passed over."""
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        base = Path(root)
-        for name in sorted(names):
-            path = base / name
-            if not name.startswith(PARTIAL) and path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+def files_below(folder: Path, patterns: Sequence[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What lies below a folder and may match, as (path with ``/``, entry), in no order; one folder open at a time.
+
+    Folders are gone through and not given, those that are links are passed over; a folder that no pattern reaches into
+    is not read.
+    """
+    todo = [""]
+    while todo:
+        base = todo.pop()
+        with os.scandir(folder / base) as found:
+            for entry in found:
+                name = f"{base}/{entry.name}" if base else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if any(reaches_into(pattern, name) for pattern in patterns):
+                        todo.append(name)
+                elif not entry.name.startswith(PARTIAL) and not (entry.is_symlink() and entry.is_dir()):
+                    yield name, entry
+
+
+def reaches_into(pattern: str, folder: str) -> bool:
+    """Whether a pattern may match something below a folder (a path with ``/``)."""
+    segments, names = _segments(pattern), folder.split("/")
+    for segment, name in zip(segments, names, strict=False):
+        if segment is None:
+            return True
+        if not segment.fullmatch(name):
+            return False
+    return len(segments) > len(names)
+
+
+@lru_cache(maxsize=512)
+def _segments(pattern: str) -> tuple[re.Pattern[str] | None, ...]:
+    """The segments of a pattern; None for ``**``."""
+    texts = [s for s in pattern.split("/") if s not in ("", ".")]
+    return tuple(None if text == "**" else re.compile(_segment(text), re.DOTALL) for text in texts)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from airflow_magnus.errors import CatalogError
+from airflow_magnus.runlog.records import printable
 from airflow_magnus.stores.globs import files_below, matches
 
 VERSIONS = ".versions"
@@ -18,20 +21,59 @@ def first_key(run_id: str, name: str) -> str:
 
 
 def files_to_put(folder: Path, patterns: Sequence[str], warnings: list[str]) -> dict[str, Path]:
-    """Files below the folder by name; links that lead out of it are left out with a warning."""
-    present = dict(files_below(folder))
+    """Files below the folder by name, in the order of the patterns; memory grows with what matches alone.
+
+    Links that lead out of the folder are left out with a warning.
+
+    :raises CatalogError: when a pattern matches what can be no file of a catalog, or a folder cannot be read.
+    """
+    found: list[list[str]] = [[] for _ in patterns]
     inside = folder.resolve()
+    left_out = set()
+    try:
+        for name, entry in files_below(folder, patterns):
+            matching = [
+                names for names, pattern in zip(found, patterns, strict=True) if matches(pattern, name)
+            ]
+            if matching and not entry.is_file():
+                mode = os.stat(entry.path, follow_symlinks=os.path.exists(entry.path)).st_mode
+                raise CatalogError(
+                    f"catalog put: {printable(entry.path)} cannot be stored: it is no file but a {kind_of(mode)}; "
+                    "remove it, or let the pattern leave it out"
+                )
+            if matching and entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
+                left_out.add(name)
+            for names in matching:
+                names.append(name)
+    except CatalogError:
+        raise
+    except OSError as error:
+        raise CatalogError(
+            f"catalog put: {printable(str(error.filename))} cannot be read: {error.strerror or error}"
+        ) from error
     chosen: dict[str, Path] = {}
-    for pattern in patterns:
-        found = [name for name in present if matches(pattern, name)]
-        if not found:
+    for pattern, names in zip(patterns, found, strict=True):
+        if not names:
             warnings.append(f"catalog put: {pattern!r} matches no file in {folder}")
-        for name in found:
-            if present[name].resolve().is_relative_to(inside):
-                chosen[checked(name)] = present[name]
-            else:
+        for name in sorted(names):
+            if name in left_out:
                 warnings.append(f"catalog put: {name!r} is a link that leads out of {folder}: not stored")
+            else:
+                chosen[checked(name)] = folder / name
     return chosen
+
+
+def kind_of(mode: int) -> str:
+    """What a file is that is no regular one."""
+    kinds = {
+        stat.S_IFDIR: "folder",
+        stat.S_IFIFO: "named pipe",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "device",
+        stat.S_IFBLK: "device",
+        stat.S_IFLNK: "link to nothing",
+    }
+    return kinds.get(stat.S_IFMT(mode), "special file")
 
 
 def checked(name: str) -> str:

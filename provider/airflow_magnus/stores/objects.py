@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -15,7 +16,10 @@ from airflow_magnus.stores.aws import AwsOptions, boto3_session, credential_prov
 if TYPE_CHECKING:
     import boto3
 
-MAX_RETRIES = 10
+MAX_RETRIES = 30
+"""With pauses of up to 15 s the time decides, not the number."""
+PATIENCE = timedelta(seconds=300)
+"""For how long a request that a server or a network failed is sent again."""
 _CLIENT = {
     "connect_timeout": "15s",
     # For a whole request; a single PUT starts again from zero after it.
@@ -74,7 +78,7 @@ def open_object_store(
     if scheme in _CLOUDS:
         from obstore.store import from_url
 
-        return from_url(url, client_options=dict(_CLIENT), retry_config={"max_retries": max_retries})
+        return from_url(url, client_options=dict(_CLIENT), retry_config=_retries(max_retries))
     raise ConfigurationError(f"cannot open {_shown(url)!r}: allowed are {_SCHEMES}")
 
 
@@ -202,7 +206,7 @@ def _open_s3(url: str, aws: AwsOptions, session: boto3.Session | None, max_retri
         prefix=prefix or None,
         config=config,
         client_options=_client_options(endpoint, aws),
-        retry_config={"max_retries": max_retries},
+        retry_config=_retries(max_retries),
         credential_provider=provider,
     )
 
@@ -239,6 +243,10 @@ def _client_options(endpoint: str, aws: AwsOptions) -> dict[str, Any]:
             )
         options["root_certificate"] = path.read_bytes()
     return options
+
+
+def _retries(most: int) -> Any:
+    return {"max_retries": most, "retry_timeout": PATIENCE}
 
 
 def _folder(url: str) -> Path:

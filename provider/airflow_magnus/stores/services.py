@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.pipeline.model import ServiceSettings
-from airflow_magnus.stores.catalog import CatalogStore, DoNothingCatalog
-from airflow_magnus.stores.parallel import THREADS
+from airflow_magnus.stores.catalog import CatalogStore
+from airflow_magnus.stores.do_nothing import DoNothingCatalog
+from airflow_magnus.stores.parallel import MOST
 from airflow_magnus.stores.parts import DatabaseParts, ObjectParts
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.secrets import SecretsStore
@@ -82,9 +83,7 @@ def open_catalog(
         if not url.startswith("s3://"):
             return CatalogStore(open_object_store(str(_below(folder, url.removeprefix("file://")))), url)
         store, is_known = _s3_store(url, config, session)
-        return CatalogStore(
-            store, url, is_known=is_known, threads=int(config.get("max_concurrency") or THREADS)
-        )
+        return CatalogStore(store, url, is_known=is_known, threads=int(config.get("max_concurrency") or MOST))
     opened = _third_party("airflow_magnus.catalogs", settings.type)(settings, folder=folder, session=session)
     return CatalogStore(opened, str(config.get("url", settings.type)))
 

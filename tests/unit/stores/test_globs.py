@@ -6,10 +6,11 @@ import random
 import string
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_magnus.stores.globs import PARTIAL, files_below, matches
+from airflow_magnus.stores.globs import PARTIAL, files_below, matches, reaches_into
 
 CASES = [
     ("*", "a.txt", True),
@@ -107,22 +108,58 @@ def test_files_are_found_at_any_depth_in_order(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    found = dict(files_below(tmp_path))
+    found = dict(files_below(tmp_path, ["**"]))
     assert sorted(found) == [".hidden/x", "a/b/c", "a/z", "a0", "b"]
-    assert all(path.read_text() == name for name, path in found.items())
+    assert all(Path(entry.path).read_text() == name for name, entry in found.items())
 
 
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_links_to_folders_and_halves_of_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/secret").write_text("x")
     folder = tmp_path / "folder"
     (folder / "linked-folder").symlink_to(tmp_path / "outside")
-    (folder / "broken").symlink_to(tmp_path / "nowhere")
     (folder / f"{PARTIAL}1234").write_text("half")
-    os.mkfifo(folder / "pipe")
     (folder / "file").write_text("x")
-    assert [name for name, _ in files_below(folder)] == ["file"]
+    assert [name for name, _ in files_below(folder, ["**"])] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder", "expected"),
+    [
+        ("*", "a", False),
+        ("a/*", "a", True),
+        ("a/*", "b", False),
+        ("a/*", "a/b", False),
+        ("**", "a/b", True),
+        ("a/**", "a/b/c", True),
+        ("a/**", "b", False),
+        ("*/x/**/z", "a/x", True),
+        ("*/x/**/z", "a/y", False),
+        ("./a//b", "a", True),
+        ("[ab]/c", "b", True),
+        ("[ab]/c", "c", False),
+    ],
+)
+def test_only_folders_that_a_pattern_reaches_into_are_read(pattern: str, folder: str, expected: bool) -> None:
+    assert reaches_into(pattern, folder) is expected
+
+
+def test_folders_that_no_pattern_reaches_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/file").write_text("x")
+    (tmp_path / "closed").mkdir()
+    read: list[str] = []
+    scan = os.scandir
+
+    def scandir(path: Any) -> Any:
+        read.append(Path(path).relative_to(tmp_path).as_posix())
+        return scan(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert [name for name, _ in files_below(tmp_path, ["a/*"])] == ["a/file"]
+    assert read == [".", "a"]
 
 
 def test_names_of_all_printable_characters_match_themselves_when_escaped() -> None:

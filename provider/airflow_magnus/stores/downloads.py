@@ -1,0 +1,202 @@
+"""Fetch objects into files that appear whole, checked and on disk, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import socket
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.globs import PARTIAL
+from airflow_magnus.stores.objects import explain
+from airflow_magnus.stores.owners import process_started
+
+_WHOLE = 2 * 1024 * 1024
+"""Largest object, in bytes, that is held in memory as one."""
+_RANGED = 32 * 1024 * 1024
+"""Smallest object, in bytes, that is fetched in several ranges at a time."""
+_RANGE = 8 * 1024 * 1024
+_RANGES_AT_ONCE = 3
+_CHUNK = 1024 * 1024
+_TRIES = 3
+"""How often an object is fetched whose bytes are not those recorded: a transfer may have damaged them."""
+
+
+def download(
+    client: ObjectClient, key: str, target: Path, digest: str, size: int | None, *, what: str
+) -> int:
+    """Fetch one object into ``target``.
+
+    :param size: bytes, as recorded; None: not known.
+    :param what: names the object in errors.
+    :returns: bytes.
+    :raises CatalogEntryNotFoundError: when the object is gone.
+    :raises DigestMismatchError: when its bytes are not those recorded; the local file stays as it was.
+    """
+    from obstore.exceptions import BaseError
+
+    partial = target.with_name(f"{_mine()}{secrets.token_hex(8)}")
+    try:
+        for tries in range(1, _TRIES + 1):
+            fetched, found = _fetch(client, key, partial, size, what)
+            if found == digest:
+                break
+            if tries == _TRIES:
+                raise DigestMismatchError(
+                    f"{what} has sha256 {found}, but {digest} was recorded when it was put: "
+                    "somebody changed the object, or the transfer was damaged; the local file is left as it was"
+                )
+        os.replace(partial, target)
+    except CatalogError:
+        raise
+    except FileNotFoundError as error:
+        if error.errno is not None:
+            raise CatalogError(
+                f"{what} cannot be written to {target}: its folder was removed meanwhile"
+            ) from error
+        raise CatalogEntryNotFoundError(
+            f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
+        ) from error
+    except IsADirectoryError as error:
+        raise CatalogError(f"{what} cannot be written: {target} is a folder") from error
+    except OSError as error:
+        raise CatalogError(f"{what} cannot be written to {target}: {error.strerror or error}") from error
+    except BaseError as error:
+        raise CatalogError(f"{what} cannot be read: {explain(error, '')}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return fetched
+
+
+def _fetch(client: ObjectClient, key: str, partial: Path, size: int | None, what: str) -> tuple[int, str]:
+    """Write the object to ``partial``, to the disk; its size and sha256."""
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        if size is not None and size > _RANGED:
+            _allocate(file, size, what)
+            found = client.run(lambda store: _write_ranges(client, store, key, file, size))
+        elif size is not None and size <= _WHOLE:
+            with client.budget.of(size):
+                found = client.run(lambda store: _write_whole(store, key, file))
+        else:
+            with client.budget.of(4 * _CHUNK):
+                found = client.run(lambda store: _write_stream(store, key, file))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return found
+
+
+def _write_whole(store: Any, key: str, file: int) -> tuple[int, str]:
+    import obstore
+
+    data = memoryview(obstore.get(store, key).bytes())
+    os.ftruncate(file, 0)
+    _write(file, data, 0)
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def _write_stream(store: Any, key: str, file: int) -> tuple[int, str]:
+    import obstore
+
+    found, done = hashlib.sha256(), 0
+    os.ftruncate(file, 0)
+    for chunk in obstore.get(store, key).stream(min_chunk_size=_CHUNK):
+        view = memoryview(chunk)
+        _write(file, view, done)
+        found.update(view)
+        done += len(view)
+    return done, found.hexdigest()
+
+
+def _write_ranges(client: ObjectClient, store: Any, key: str, file: int, size: int) -> tuple[int, str]:
+    """Several ranges at a time, each written in place; the digest is taken in their order."""
+    import obstore
+
+    def fetch(start: int) -> memoryview:
+        data = memoryview(obstore.get_range(store, key, start=start, end=min(start + _RANGE, size)))
+        _write(file, data, start)
+        return data
+
+    found, done = hashlib.sha256(), 0
+    with (
+        client.budget.of((_RANGES_AT_ONCE + 3) * _RANGE),
+        ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="magnus-range") as pool,
+    ):
+        ahead: deque[Future[memoryview]] = deque()
+        starts = iter(range(0, size, _RANGE))
+        try:
+            while True:
+                while len(ahead) < _RANGES_AT_ONCE + 2 and (start := next(starts, None)) is not None:
+                    ahead.append(pool.submit(fetch, start))
+                if not ahead:
+                    break
+                data = ahead.popleft().result()
+                found.update(data)
+                done += len(data)
+        finally:
+            for future in ahead:
+                future.cancel()
+    return done, found.hexdigest()
+
+
+def _write(file: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _allocate(file: int, size: int, what: str) -> None:
+    """Take the room on the disk first: a disk that is too small says so before hours of transfer."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except AttributeError:  # macOS
+        os.ftruncate(file, size)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise CatalogError(f"{what} has {size:,} bytes, and the disk has no room for them") from error
+        os.ftruncate(file, size)
+
+
+def digest_of(store: Any, key: str) -> str:
+    """The sha256 hex of an object. Cost: reads it.
+
+    :raises FileNotFoundError: when there is none.
+    """
+    import obstore
+
+    found = hashlib.sha256()
+    for chunk in obstore.get(store, key).stream(min_chunk_size=_CHUNK):
+        found.update(memoryview(chunk))
+    return found.hexdigest()
+
+
+def remove_left_over(folders: Iterable[Path]) -> None:
+    """Remove the halves of files that a get of this machine has left whose process was killed."""
+    mine, here = _mine(), f"{PARTIAL}{_host()}-"
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith(here) and not entry.name.startswith(mine):
+                    pid = entry.name.removeprefix(here).partition("-")[0]
+                    if pid.isdigit() and not process_started(int(pid)):
+                        with suppress(OSError):
+                            os.unlink(entry.path)
+
+
+def _mine() -> str:
+    """Begin of the names of the files that this process is writing."""
+    return f"{PARTIAL}{_host()}-{os.getpid()}-"
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]

@@ -1,0 +1,217 @@
+"""Send files to an object store: each is read once, its digest taken while it is sent, and looked at afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.errors import CatalogError
+from airflow_magnus.runlog.records import CatalogEntry, printable
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.copies import copy, part_size, parts_at_once
+from airflow_magnus.stores.names import kind_of
+from airflow_magnus.stores.objects import explain
+
+SINGLE_REQUEST = 16 * 1024 * 1024
+"""Largest file, in bytes, that is read whole and sent by one (conditional) request, whose body the server checks."""
+_CHUNK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an upload did.
+
+    :param key: where the bytes are now.
+    :param digest: sha256 hex.
+    :param size: bytes.
+    :param is_new: False when the bytes were there already and nothing was sent.
+    :param is_copied: whether the store has copied them from another key.
+    """
+
+    key: str
+    digest: str
+    size: int
+    is_new: bool = True
+    is_copied: bool = False
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file that is to be sent.
+
+    :param key: where it goes if nothing is there.
+    :param other_key: where it goes if something is, or if the file is large.
+    :param known: an entry of this run; where it has the file's bytes, nothing is sent.
+    :param earlier: gives an entry of a run that is run again; where it has the bytes of a large file, the store copies
+        them.
+    :param is_free: whether nothing is at ``key``; None: the store says so when it is asked to create it.
+    """
+
+    path: Path
+    key: str
+    other_key: str
+    known: CatalogEntry | None = None
+    earlier: Callable[[], CatalogEntry | None] = lambda: None
+    is_free: bool | None = None
+
+
+def upload(client: ObjectClient, task: Upload) -> Sent:
+    """Send one file.
+
+    :raises CatalogError: when it cannot be read or stored, is no regular file, or changes meanwhile.
+    """
+    from obstore.exceptions import BaseError
+
+    path = task.path
+    try:
+        with _opened(path) as (file, before):
+            is_large = before.st_size > SINGLE_REQUEST
+            sent = (_send_large if is_large else _send_small)(client, task, file, before.st_size)
+            if _differs(path, file, before, sent.size):
+                if sent.is_new:
+                    with suppress(BaseError):
+                        client.store.delete(sent.key)
+                raise CatalogError(
+                    f"{path} changed while it was stored: let the command end only when all that it started "
+                    "has finished writing"
+                )
+            return sent
+    except CatalogError:
+        raise
+    except (ValueError, UnicodeError) as error:
+        raise CatalogError(
+            f"{printable(str(path))} cannot be stored: its name is not allowed in an object store "
+            f"({printable(str(error))}); rename the file"
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # of a bucket, not of this file
+            raise CatalogError(f"{path} cannot be stored: {explain(error, '')}") from error
+        raise CatalogError(_unreadable(path, error)) from error
+    except BaseError as error:
+        raise CatalogError(f"{path} cannot be stored: {explain(error, '')}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    # O_NONBLOCK: a pipe that nobody writes to would else hold up the task for ever.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    try:
+        before = os.fstat(file)
+        if not stat.S_ISREG(before.st_mode):
+            raise CatalogError(
+                f"{path} cannot be stored: it is no regular file but a {kind_of(before.st_mode)}; "
+                "remove it, or let the pattern of the put leave it out"
+            )
+        yield file, before
+    finally:
+        os.close(file)
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return (
+            f"{path} cannot be stored: it was there when the pattern was matched and is gone now; "
+            "let the command end only when all that it started has ended"
+        )
+    return f"{path} cannot be stored: {error.strerror or error}"
+
+
+def _differs(path: Path, file: int, before: os.stat_result, size: int) -> bool:
+    """Whether the file, or what is at its path, is not what it was, or not what was read."""
+    if size != before.st_size:
+        return True
+    try:
+        now = (os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return True
+    wanted = (before.st_ino, before.st_size, before.st_mtime_ns)
+    return any((found.st_ino, found.st_size, found.st_mtime_ns) != wanted for found in now)
+
+
+def _send_small(client: ObjectClient, task: Upload, file: int, size: int) -> Sent:
+    from obstore.exceptions import AlreadyExistsError
+
+    with client.budget.of(2 * size):  # obstore has a copy of its own
+        data = _read(file, size)
+        digest = hashlib.sha256(data).hexdigest()
+        if task.known is not None and task.known.data_hash == digest:
+            return Sent(task.known.catalog_relative_path, digest, len(data), is_new=False)
+        is_free = task.is_free
+        if is_free is None:
+            try:
+                client.run(lambda store: store.put(task.key, data, mode="create", use_multipart=False))
+                return Sent(task.key, digest, len(data))
+            except AlreadyExistsError:
+                is_free = False
+        chosen = task.key if is_free else task.other_key
+        client.run(lambda store: store.put(chosen, data, use_multipart=False))
+        return Sent(chosen, digest, len(data))
+
+
+def _read(file: int, size: int) -> bytes:
+    """The file as it is; of one that grows one byte more, so that it is noticed."""
+    data = os.read(file, size + 1)
+    if len(data) == size:
+        return data
+    pieces = [data]
+    while sum(map(len, pieces)) <= size and (data := os.read(file, size + 1)):
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def _send_large(client: ObjectClient, task: Upload, file: int, size: int) -> Sent:
+    # One more read saves the upload only where a file of this name and size is there.
+    known = task.known
+    candidates = [e for e in (known, task.earlier()) if e is not None and e.size in (size, None)]
+    if candidates:
+        digest = _digest(file)
+        for entry in candidates:
+            if entry.data_hash != digest:
+                continue
+            if entry is known:
+                return Sent(entry.catalog_relative_path, digest, size, is_new=False)
+            if _has_copied(client, entry.catalog_relative_path, task.other_key, size):
+                return Sent(task.other_key, digest, size, is_copied=True)
+    return client.run(lambda store: _write_large(client, store, task.other_key, file, size))
+
+
+def _write_large(client: ObjectClient, store: Any, key: str, file: int, size: int) -> Sent:
+    import obstore
+
+    os.lseek(file, 0, os.SEEK_SET)
+    found, done = hashlib.sha256(), 0
+    part = part_size(size)
+    at_once = parts_at_once(part)
+    with (
+        client.budget.of((at_once + 1) * part),
+        obstore.open_writer(store, key, buffer_size=part, max_concurrency=at_once) as writer,
+    ):
+        while chunk := os.read(file, _CHUNK):
+            writer.write(chunk)  # sent by other threads while the digest is taken
+            found.update(chunk)
+            done += len(chunk)
+    return Sent(key, found.hexdigest(), done)
+
+
+def _digest(file: int) -> str:
+    found = hashlib.sha256()
+    while chunk := os.read(file, _CHUNK):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _has_copied(client: ObjectClient, source: str, target: str, size: int) -> bool:
+    """Whether an object could be copied inside the store, whole."""
+    from obstore.exceptions import BaseError
+
+    try:
+        copy(client, source, target)
+        return bool(client.run(lambda store: store.head(target))["size"] == size)
+    except (BaseError, FileNotFoundError):
+        return False
