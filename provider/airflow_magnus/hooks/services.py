@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_magnus.stores.do_nothing import DoNothingCatalog
     from airflow_magnus.stores.runlogs import RunLogStore
     from airflow_magnus.stores.secrets import SecretsStore
+    from airflow_magnus.stores.services import CatalogObjects
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,17 @@ def open_services(sources: ServiceSources) -> OpenServices:
         },
         compute_data_folder=compute_data_folder(catalog.settings),
     )
+
+
+def open_catalog_objects(sources: ServiceSources) -> CatalogObjects | None:
+    """Open the objects of the catalog, for its upkeep; None of a catalog that keeps nothing.
+
+    :raises ConfigurationError: as of :func:`open_services`.
+    """
+    from airflow_magnus.stores import services
+
+    chosen = _chosen(sources, "catalog")
+    return services.open_catalog_objects(chosen.settings, folder=chosen.folder, session=chosen.session)
 
 
 def open_for_record(sources: ServiceSources) -> OpenServices:

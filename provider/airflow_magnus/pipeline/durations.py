@@ -6,11 +6,11 @@ import datetime
 import math
 import re
 
-FORMS = '"90s", "5m", "1h30m", "2d", "00:05:00" or a number of seconds'
+FORMS = '"90s", "5m", "1h30m", "2d", "4w", "00:05:00" or a number of seconds'
 """What :func:`parse_duration` reads, for messages."""
 
 _NUMBER = r"\d+(?:\.\d+)?"
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _PARTS = re.compile("".join(rf"(?:(?P<{name}>{_NUMBER})\s*{unit}\s*)?" for unit, name in _UNITS.items()))
 _CLOCK = re.compile(r"(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(?:\.\d+)?)")
 

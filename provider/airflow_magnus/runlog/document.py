@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping
 
 from airflow_magnus.runlog.definition import graph_of, recorded_path
 from airflow_magnus.runlog.history import Graphs, StepHistory, before_first_step, visible
-from airflow_magnus.runlog.records import AttemptLog, BranchLog, RunHeader, RunLog, Status, StepLog, duration
+from airflow_magnus.runlog.records import (
+    OUTSIDE,
+    AttemptLog,
+    BranchLog,
+    RunHeader,
+    RunLog,
+    Status,
+    StepLog,
+    duration,
+)
 
 
 def step_log(history: StepHistory) -> StepLog:
@@ -80,11 +89,22 @@ def run_log(header: RunHeader, graphs: Graphs) -> RunLog:
         tag=header.tag,
         original_run_id=header.original_run_id,
         status=run_status({history.internal_name: history for history in top.values()}),
-        steps=_steps(header, top, graphs),
+        steps={**_steps(header, top, graphs), **_put_by_people(graphs)},
         parameters=dict(visible(before_first_step(header), top, top).parameters),
         run_config=header.run_config,
         scheduler=header.scheduler,
     )
+
+
+def _put_by_people(graphs: Graphs) -> dict[str, StepLog]:
+    """What was put from outside after the run had ended: on no way, and each time beside what was put before."""
+    history = graphs.get("", {}).get(OUTSIDE)
+    if history is None:
+        return {}
+    log = step_log(history)
+    puts = [entry for _, one in sorted(history.attempts.items()) if one.closed for entry in one.closed.puts()]
+    log.data_catalog = list({entry.name: entry for entry in puts}.values())
+    return {history.internal_name: log}
 
 
 def counted(header: RunHeader, graph_name: str, graphs: Graphs) -> dict[str, StepHistory]:

@@ -6,6 +6,8 @@
     <run id>/steps/<graph>/<step>/<number>.carry.json     what it made before it was deferred
     <run id>.json                                         the document
     .fingerprints/<sha256>.json                           where the result of a cached step is
+    .pins/<run id>.json                                   whether the files of a run are kept whatever its age
+    .collected/<run id>.json                              that the files of a run were removed from the catalog
 
 ``<graph>`` is ``@`` for the pipeline's own graph, else the branch's internal name. One LIST of a graph's folder tells
 all about it, whatever the size of the rest of the run.
@@ -53,6 +55,22 @@ def document_key(run_id: str) -> str:
 def fingerprint_key(fingerprint: str) -> str:
     """Key of the place of the attempt with a fingerprint; no run's id begins with a dot."""
     return f".fingerprints/{fingerprint}.json"
+
+
+PINS = ".pins"
+"""Prefix of the pins of all runs."""
+COLLECTIONS = ".collected"
+"""Prefix of what says whose files were removed."""
+
+
+def pin_key(run_id: str) -> str:
+    """Key of the pin of a run."""
+    return f"{PINS}/{run_id}.json"
+
+
+def collection_key(run_id: str) -> str:
+    """Key of what says that the files of a run were removed."""
+    return f"{COLLECTIONS}/{run_id}.json"
 
 
 def steps_prefix(run_id: str) -> str:

@@ -19,6 +19,8 @@ Status = Literal["CREATED", "TRIGGERED", "PROCESSING", "SUCCESS", "FAIL"]
 Stage = Literal["get", "put"]
 MARKED = "marked-"
 """How the id of an attempt begins that is no attempt, but a task's state that was set by hand."""
+OUTSIDE = "%put"
+"""Name that stands among the steps of a run for files that a person has put; no step of a pipeline can be called so."""
 COMPOSITE_TYPES = frozenset({"parallel", "map", "dag", "conditional", "loop"})
 ENDS = ("success", "fail")
 

@@ -10,6 +10,7 @@ from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.document import run_log
 from airflow_magnus.runlog.records import RunHeader, RunLog, StepIdentity
 from airflow_magnus.stores.attempts import AttemptStore
+from airflow_magnus.stores.marks import RunMarks
 from airflow_magnus.stores.owners import goes_on, is_same_run
 
 LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
@@ -19,6 +20,11 @@ _MOST_RUNS_OF_ONE_NAME = 10_000
 
 class RunLogStore(AttemptStore):
     """Reads and writes run logs. A write costs the same however many steps the run has."""
+
+    @property
+    def marks(self) -> RunMarks:
+        """Which runs are pinned, and whose files were collected."""
+        return RunMarks(self._parts)
 
     @property
     def location(self) -> str:
@@ -117,14 +123,29 @@ class RunLogStore(AttemptStore):
         """
         try:
             return self._ended_if_abandoned(self.read(wanted))
-        except RunNotFoundError:
-            found = [h for h in self.headers() if h.scheduler.get("run_id") == wanted]
-            same = [h.run_id for h in found if h.pipeline == pipeline] or [h.run_id for h in found]
-            if not same:
-                raise
+        except RunNotFoundError as error:
+            return self._ended_if_abandoned(self.read(self._with_airflow_id(wanted, pipeline, error)))
+
+    def locate(self, wanted: str) -> str:
+        """The id of a run, asked for as of :meth:`find`; nothing is written. Cost: 2 requests by its own id.
+
+        :raises RunNotFoundError: when there is no such run, or Airflow's id stands for several.
+        """
+        if self._parts.read([layout.header_key(wanted), layout.document_key(wanted)]):
+            return wanted
+        missing = RunNotFoundError(
+            f"no run {wanted!r} in the run log store at {self.location}: `magnus runlog list` shows those there"
+        )
+        return self._with_airflow_id(wanted, None, missing)
+
+    def _with_airflow_id(self, wanted: str, pipeline: str | None, missing: RunNotFoundError) -> str:
+        found = [h for h in self.headers() if h.scheduler.get("run_id") == wanted]
+        same = [h.run_id for h in found if h.pipeline == pipeline] or [h.run_id for h in found]
+        if not same:
+            raise missing
         if len(same) > 1:
             raise RunNotFoundError(f"{wanted!r} stands for several runs, ask for one of: {', '.join(same)}")
-        return self._ended_if_abandoned(self.read(same[0]))
+        return same[0]
 
     def latest(self, back: int = 0, pipeline: str | None = None) -> str:
         """The run id of the run that started last, or ``back`` runs before it. Cost: as of :meth:`headers`.

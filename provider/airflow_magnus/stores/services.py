@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,20 @@ def open_run_log(
     )
 
 
+@dataclass(frozen=True)
+class CatalogObjects:
+    """The objects of a catalog, open.
+
+    :param store: of obstore.
+    :param location: as configured; recorded with every entry.
+    :param is_known: as of :class:`CatalogStore`.
+    """
+
+    store: Any
+    location: str
+    is_known: bool = True
+
+
 def open_catalog(
     settings: ServiceSettings,
     *,
@@ -69,23 +84,46 @@ def open_catalog(
     session: boto3.Session | None = None,
 ) -> CatalogStore | DoNothingCatalog:
     """The catalog of ``settings``; parameters as of :func:`open_run_log`."""
+    opened = open_catalog_objects(settings, folder=folder, session=session)
+    if opened is None:
+        return DoNothingCatalog()
+    threads = int(settings.config.get("max_concurrency") or MOST) if settings.type == "s3" else MOST
+    return CatalogStore(opened.store, opened.location, is_known=opened.is_known, threads=threads)
+
+
+def open_catalog_objects(
+    settings: ServiceSettings,
+    *,
+    folder: Path,
+    session: boto3.Session | None = None,
+) -> CatalogObjects | None:
+    """The objects of the catalog of ``settings``; None of one that keeps nothing."""
     from airflow_magnus.stores.objects import open_object_store
 
-    config = settings.config
+    config, location = settings.config, catalog_location(settings)
     if settings.type == "do-nothing":
-        return DoNothingCatalog()
+        return None
     if settings.type == "file-system":
-        location = str(config.get("catalog_location") or ".catalog")
-        store = open_object_store(str(_below(folder, location)))
-        return CatalogStore(store, location)
+        return CatalogObjects(open_object_store(str(_below(folder, location))), location)
     if settings.type == "s3":
-        url = s3_url(config)
-        if not url.startswith("s3://"):
-            return CatalogStore(open_object_store(str(_below(folder, url.removeprefix("file://")))), url)
-        store, is_known = _s3_store(url, config, session)
-        return CatalogStore(store, url, is_known=is_known, threads=int(config.get("max_concurrency") or MOST))
+        if not location.startswith("s3://"):
+            store = open_object_store(str(_below(folder, location.removeprefix("file://"))))
+            return CatalogObjects(store, location)
+        store, is_known = _s3_store(location, config, session)
+        return CatalogObjects(store, location, is_known)
     opened = _third_party("airflow_magnus.catalogs", settings.type)(settings, folder=folder, session=session)
-    return CatalogStore(opened, str(config.get("url", settings.type)))
+    return CatalogObjects(opened, location)
+
+
+def catalog_location(settings: ServiceSettings) -> str:
+    """Where the catalog of ``settings`` is, as its entries say; "" of one that keeps nothing."""
+    if settings.type == "do-nothing":
+        return ""
+    if settings.type == "file-system":
+        return str(settings.config.get("catalog_location") or ".catalog")
+    if settings.type == "s3":
+        return s3_url(settings.config)
+    return str(settings.config.get("url", settings.type))
 
 
 def compute_data_folder(settings: ServiceSettings) -> str:
