@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import Fault
-from airflow_magnus.pipeline.text import Document, Keys, dotted
+from airflow_magnus.pipeline.nodes import Keys, dotted
+from airflow_magnus.pipeline.text import Document
 
 _NOT_PLAIN = frozenset({"true", "false", "null", "nan", "inf"})
 """Keys that may be written otherwise, beside numbers."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,8 @@ def load_with_files(
 ) -> tuple[Pipeline, tuple[Path, ...]]:
     """Give a pipeline as :func:`load_pipeline` does, and the files whose texts its digest is of, in that order."""
     library = Library(variables or {}, base)
-    pipeline = _read(path, library)
+    with _no_collection():
+        pipeline = _read(path, library)
     if pipeline is None:
         raise PipelineError(library.report.faults)
     return pipeline, library.files()
@@ -55,8 +58,21 @@ def check_pipeline(
 ) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
     """Give the faults of a pipeline file and its warnings, without raising; parameters as :func:`load_pipeline`."""
     library = Library(variables or {}, base)
-    _read(path, library)
+    with _no_collection():
+        _read(path, library)
     return tuple(library.report.faults), tuple(library.report.warnings)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python not look for garbage meanwhile: there is none, and of a large file it takes three quarters of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _read(path: Path, library: Library) -> Pipeline | None:

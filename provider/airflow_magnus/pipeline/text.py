@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from yaml.reader import Reader
 
 from airflow_magnus.errors import Fault, PipelineError, Position
+from airflow_magnus.pipeline.nodes import (
+    TOO_DEEP,
+    Builder,
+    Keys,
+    Loader,
+    Place,
+    TooMuchError,
+    position_of,
+)
 
-Keys = tuple[str | int, ...]
-"""The way from the top of a document to a value: keys of mappings, indexes of lists (from 0)."""
-
-MAX_VALUES = 1_000_000
-"""How many values a file may hold once its aliases are written out."""
-
-_MAP, _SEQUENCE, _MERGE, _TEXT = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "merge", "str"))
-_SCALAR_ERRORS = (yaml.YAMLError, ValueError, KeyError, AttributeError, OverflowError)
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Place(NamedTuple):
-    """Where a value stands: the node that PyYAML has read, so that lines are worked out for messages only.
-
-    :param node: None for an empty file.
-    :param children: key or index to the node of the key, of an item the item itself, and the place of the value.
-    """
-
-    node: yaml.Node | None
-    children: Mapping[str | int, tuple[yaml.Node, Place]] = MappingProxyType({})
+MAX_BYTES = 32 * 1024 * 1024
+"""How large a file may be: 300,000 steps and more."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Document:
         else:
             if not of_key:
                 node = place.node
-        return _position(self.file, node) if node is not None else Position(self.file, 1, 1)
+        return position_of(self.file, node) if node is not None else Position(self.file, 1, 1)
 
     def source(self, keys: Keys) -> str | None:
         """A scalar as it is written in the file, without quotes; None for anything else."""
@@ -81,46 +70,34 @@ class Document:
         return place
 
 
-def _position(file: Path, node: yaml.Node) -> Position:
-    return Position(file, node.start_mark.line + 1, node.start_mark.column + 1)
-
-
 def _source(node: yaml.Node | None) -> str | None:
     return node.value if isinstance(node, yaml.ScalarNode) else None
-
-
-def dotted(keys: Keys) -> str:
-    """The way to a value as people read it: ``dag.steps.train.catalog.get[0]``."""
-    text = ""
-    for key in keys:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
-    return text
 
 
 def read_document(file: Path) -> Document:
     """Read a YAML file.
 
-    :raises PipelineError: the file cannot be read, is not UTF-8 or not YAML, repeats a key, or its aliases form a
-        circle or grow beyond all measure.
+    :raises PipelineError: the file cannot be read, is not UTF-8 or not YAML, repeats a key, is too large or too deep,
+        or its aliases form a circle or grow beyond all measure.
     """
     text = _read_text(file)
-    loader = _Loader(text)
+    loader = Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return Document(file, text, None, Place(None))
-        builder = _Builder(file, loader)
+        builder = Builder(file, loader)
         value, place = builder.build(node, ())
+    except TooMuchError as error:
+        raise PipelineError([Fault(position_of(file, error.node), "", error.message)]) from error
     except yaml.MarkedYAMLError as error:
         raise PipelineError([_syntax_fault(file, error)]) from error
     except yaml.reader.ReaderError as error:
         raise PipelineError([_character_fault(file, text)]) from error
     except RecursionError as error:
-        raise PipelineError([Fault(Position(file, 1, 1), "", "is nested too deeply")]) from error
+        raise PipelineError([Fault(Position(file, 1, 1), "", TOO_DEEP)]) from error
     finally:
         loader.dispose()
-    if builder.sizes.get(id(node), 1) > MAX_VALUES:
-        builder.fault(node, (), f"holds more than {MAX_VALUES} values once its aliases are written out")
     if builder.faults:
         raise PipelineError(builder.faults)
     return Document(file, text, value, place)
@@ -128,7 +105,8 @@ def read_document(file: Path) -> Document:
 
 def _read_text(file: Path) -> str:
     try:
-        data = file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         reason = f"{file}: there is no such file (looked for {file.absolute()})"
     except IsADirectoryError:
@@ -136,7 +114,9 @@ def _read_text(file: Path) -> str:
     except (OSError, ValueError) as error:
         reason = f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
-        return _decoded(file, data)
+        if len(data) <= MAX_BYTES:
+            return _decoded(file, data)
+        reason = f"{file}: is larger than {MAX_BYTES // 1024**2} MiB: no pipeline or settings file; is it the right one?"
     raise PipelineError([Fault(None, "", reason)])
 
 
@@ -167,145 +147,3 @@ def _character_fault(file: Path, text: str) -> Fault:
         "",
         f"is not YAML: the character {shown} is not allowed; write it as an escape in double quotes",
     )
-
-
-class _Loader(_SafeLoader):
-    """The safe loader, which asks the patterns of its tags for no scalar twice, and not at all where none can match."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._tags: dict[str, str] = {}
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        """The tag of a node that names none."""
-        if kind is not yaml.ScalarNode or not implicit[0]:
-            found: str = super().resolve(kind, value, implicit)
-            return found
-        if value[:1] not in self.yaml_implicit_resolvers:
-            return _TEXT
-        tag = self._tags.get(value)
-        if tag is None:
-            tag = self._tags[value] = super().resolve(kind, value, implicit)
-        return tag
-
-
-class _Builder:
-    """Makes plain values and places of a tree of YAML nodes; a node with several aliases is made once."""
-
-    def __init__(self, file: Path, loader: Any) -> None:
-        self.file = file
-        self.loader = loader
-        self.faults: list[Fault] = []
-        self.sizes: dict[int, int] = {}
-        self._made: dict[int, tuple[Any, Place]] = {}
-        self._open: set[int] = set()
-
-    def fault(self, node: yaml.Node, keys: Keys, message: str) -> None:
-        self.faults.append(Fault(_position(self.file, node), dotted(keys), message))
-
-    def build(self, node: yaml.Node, keys: Keys) -> tuple[Any, Place]:
-        if node.tag == _TEXT and isinstance(node, yaml.ScalarNode):
-            return node.value, Place(node)
-        if id(node) in self._made:
-            return self._made[id(node)]
-        if id(node) in self._open:
-            self.fault(node, keys, "an alias stands inside the value that it refers to")
-            return None, Place(node)
-        self._open.add(id(node))
-        made = self._made_of(node, keys)
-        self._open.discard(id(node))
-        self._made[id(node)] = made
-        return made
-
-    def _made_of(self, node: yaml.Node, keys: Keys) -> tuple[Any, Place]:
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, keys), Place(node)
-        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
-            return self._mapping(node, keys)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
-            return self._sequence(node, keys)
-        self.fault(
-            node, keys, f"the tag {node.tag} is not supported; write plain mappings, lists and scalars"
-        )
-        return None, Place(node)
-
-    def _scalar(self, node: yaml.ScalarNode, keys: Keys) -> Any:
-        if node.tag == "tag:yaml.org,2002:value":  # a lone "="
-            return node.value
-        try:
-            return self.loader.construct_object(node)
-        except _SCALAR_ERRORS as error:
-            reason = getattr(error, "problem", None) or f"{node.value!r} is no value of the tag {node.tag}"
-            self.fault(node, keys, f"is not a value of YAML: {reason}")
-            return None
-
-    def _sequence(self, node: yaml.SequenceNode, keys: Keys) -> tuple[Any, Place]:
-        values: list[Any] = []
-        children: dict[str | int, tuple[yaml.Node, Place]] = {}
-        size = 1
-        for index, item in enumerate(node.value):
-            value, place = self.build(item, (*keys, index))
-            size += self.sizes.get(id(item), 1)
-            values.append(value)
-            children[index] = (item, place)
-        self.sizes[id(node)] = size
-        return values, Place(node, children)
-
-    def _mapping(self, node: yaml.MappingNode, keys: Keys) -> tuple[Any, Place]:
-        values: dict[str, Any] = {}
-        children: dict[str | int, tuple[yaml.Node, Place]] = {}
-        size = 1
-        for key, key_node, value_node in self._pairs(node, keys):
-            values[key], place = self.build(value_node, (*keys, key))
-            size += self.sizes.get(id(value_node), 1)
-            children[key] = (key_node, place)
-        self.sizes[id(node)] = size
-        return values, Place(node, children)
-
-    def _pairs(self, node: yaml.MappingNode, keys: Keys) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
-        """Merged pairs first, the mapping's own last, so that they win."""
-        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == _MERGE:
-                yield from self._merged(value_node, keys)
-                continue
-            key = self._key(key_node, keys)
-            if key is None:
-                continue
-            if key in own:
-                first = own[key][0].start_mark.line + 1
-                self.fault(
-                    key_node,
-                    (*keys, key),
-                    f'the key "{key}" is here twice, first in line {first}; keep one of them',
-                )
-                continue
-            own[key] = (key_node, value_node)
-        for key, (key_node, value_node) in own.items():
-            yield key, key_node, value_node
-
-    def _merged(self, node: yaml.Node, keys: Keys) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in reversed(sources):
-            if not isinstance(source, yaml.MappingNode):
-                self.fault(source, keys, "<< takes a mapping or a list of mappings")
-            elif id(source) in self._open:
-                self.fault(source, keys, "<< takes the mapping that it stands in")
-            else:
-                self._open.add(id(source))
-                yield from self._pairs(source, keys)
-                self._open.discard(id(source))
-
-    def _key(self, node: yaml.Node, keys: Keys) -> str | None:
-        if not isinstance(node, yaml.ScalarNode):
-            self.fault(node, keys, "a key must be a scalar, not a list or mapping")
-            return None
-        value = node.value if node.tag == _TEXT else self._scalar(node, keys)
-        if value is None or isinstance(value, bool):
-            return {None: "null", True: "true", False: "false"}[value]
-        if isinstance(value, str):
-            return value
-        if isinstance(value, int | float):
-            return repr(value)
-        self.fault(node, keys, f"the key {node.value} is not text: write it in quotes")
-        return None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from airflow_magnus.errors import PipelineError, Position
-from airflow_magnus.pipeline.text import dotted, read_document
+from airflow_magnus.pipeline.nodes import dotted
+from airflow_magnus.pipeline.text import read_document
 
 Write = Callable[..., Path]
 
@@ -78,7 +79,7 @@ def test_value_is_none_when_file_is_empty(write: Write) -> None:
         ("a: {<<: 3}", (1, 9), "<< takes a mapping"),
         ("? [a]\n: b", (1, 3), "a key must be a scalar"),
         ("2024-01-01: b", (1, 1), "is not text: write it in quotes"),
-        ("[" * 700 + "]" * 700, (1, 1), "nested too deeply"),
+        ("[" * 700 + "]" * 700, (1, 150), "nested too deeply"),
     ],
 )
 def test_fault_says_where_and_why_when_text_is_bad(
