@@ -66,7 +66,10 @@ def test_module_of_the_folder_is_called_when_its_name_is_one_that_airflow_has_lo
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("nothing.there.main", "No module named 'nothing'"),
+        ("nothing.there.main", "No module named 'nothing': looked in the current folder (/"),
+        ("nothing.there.main", "on Python's own path. Put nothing.py there, correct the name, or install"),
+        ("work.deep.main", "No module named 'work.deep'; 'work' is not a package: looked in"),
+        ("imports.main", "No module named 'absent' (module 'imports' imports it): looked in"),
         ("work.missing", "module 'work'"),
         ("work.missing", "it has: main, wants"),
         ("main", "names no module"),
@@ -81,7 +84,21 @@ def test_message_says_what_is_wrong_when_function_cannot_be_called(
 ) -> None:
     (project / "work.py").write_text("VALUE = 1\ndef main(): 1 / 0\ndef wants(needed): pass\n")
     (project / "broken.py").write_text("def main(:\n")
+    (project / "imports.py").write_text("import absent\n")
     assert sentence in message_of(execute(only(python(command)), "--x", "1"))
+
+
+def test_message_names_the_pipeline_s_folder_when_a_module_is_not_found(
+    magnus: Callable[..., tuple[int, str, str]], project: Path
+) -> None:
+    folder = project / "pipelines"
+    folder.mkdir()
+    (folder / "pipeline.yaml").write_text(only(python("nothing.main")))
+    beside = f"the current folder ({project}), the pipeline file's folder ({folder})"
+    for options, places in (((), beside), (("--isolate",), f"a copy of the pipeline's folder ({folder})")):
+        _, out, err = magnus("execute", "-f", "pipelines/pipeline.yaml", *options)
+        assert f"looked in {places} and on Python's own path" in out
+        assert "Traceback" not in err
 
 
 def test_surroundings_are_as_before_when_step_has_changed_them(execute: Execute, project: Path) -> None:

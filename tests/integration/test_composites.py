@@ -338,6 +338,9 @@ def _parameters(**values: Any) -> str:
     [
         (None, "there is no parameter 'list' to iterate on; this run has: other"),
         ("a,b", "parameter 'list' is no list but str ('a,b')"),
+        ("a, b", """by --list '["a", "b"]', which is a list only where the pipeline file declares list"""),
+        ('["a"]', """in the run's configuration ({"list": ["a"]})"""),
+        ("a", "Give one in a file (--parameters-file)"),
         ({"a": 1}, "parameter 'list' is no list but dict"),
     ],
 )
@@ -359,6 +362,27 @@ def test_map_without_a_list_is_a_failure_that_its_handler_takes(
     assert noted(project) == ["handler"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "most", "given", "is_told"),
+    [
+        ({"s": function("lambda n: {'n': n + 1}")}, 3, {}, True),
+        ({"s": function("lambda n: {'n': n + 1}")}, 1, {}, True),
+        ({"s": function("lambda n: {'n': n + 1}")}, 3, {"done": False}, False),
+        ({"s": function("lambda n: {'n': n + 1, 'done': False}")}, 2, {}, False),
+        ({"s": function("lambda n: {'n': n + 1, 'done': n > 0}")}, 3, {}, False),
+        ({"s": shell("exit 1")}, 2, {}, False),
+    ],
+)
+def test_loop_says_so_when_nothing_has_set_the_parameter_that_ends_it(
+    execute: Execute, steps: dict[str, Any], most: int, given: dict[str, Any], is_told: bool
+) -> None:
+    log = execute(linear({"l": loop(steps, most, break_on="done")}, parameters={"n": 0, **given}))
+    told = log.steps["l"].message
+    assert ("nothing has set the parameter 'done' that break_on names" in told) == is_told
+    assert ("the steps inside have set: n." in told) == is_told
+    assert log.steps["l"].status == ("FAIL" if "shell" in str(steps) else "SUCCESS")
+
+
 def test_inner_map_without_a_list_fails_for_its_item_alone(execute: Execute, project: Path) -> None:
     inner = {
         "choose": function("lambda item: {'list': [1] if item == 'good' else item}"),
@@ -370,7 +394,7 @@ def test_inner_map_without_a_list_fails_for_its_item_alone(execute: Execute, pro
     assert log.status == "FAIL"
     assert branches_of(log) == {"m.bad": "FAIL", "m.good": "SUCCESS", "m.good.n.1": "SUCCESS"}
     assert sorted(noted(project)) == ["h", "z", '{"item": "good", "j": 1}']
-    assert "no list but str ('bad')" in steps_of(log)["m.bad.n"].message
+    assert steps_of(log)["m.bad.n"].message.endswith("no list but str ('bad'): a map iterates on a list")
     assert "branch 'bad'" in log.steps["m"].message
 
 

@@ -195,8 +195,10 @@ class _Builder:
 
     def _end(self, node: Node, arguments: dict[str, Any]) -> Any:
         assert node.start is not None
+        assert isinstance(node.step, CompositeStep)
         return BranchesEnd(
             start_task_id=node.start.task_id,
+            break_on=node.step.break_on,
             **self._composite(node, arguments, f"end of {node.step.name}"),
         )
 

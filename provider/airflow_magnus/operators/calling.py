@@ -32,10 +32,12 @@ def module_of(command: str) -> str:
     return command.strip().rpartition(".")[0]
 
 
-def function_of(command: str) -> Callable[..., Any]:
+def function_of(command: str, places: Sequence[str] = ()) -> Callable[..., Any]:
     """The function of a dotted path ``package.module.function``.
 
+    :param places: for people: where modules are looked for before Python's own path; the path's folders if not given.
     :raises ConfigurationError: when there is none.
+    :raises ModuleNotFoundError: when its module, or one that it imports, is not there; says where it was looked for.
     """
     module_name, name = module_of(command), command.strip().rpartition(".")[2]
     if not module_name:
@@ -43,7 +45,15 @@ def function_of(command: str) -> Callable[..., Any]:
             f"command {command!r} names no module: write module.function or package.module.function"
         )
     importlib.invalidate_caches()
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not error.name:
+            raise
+        error.msg = _not_found(error, module_name, places or _own_places())
+        if f"{module_name}.".startswith(f"{error.name}."):
+            raise ModuleNotFoundError(error.msg, name=error.name) from None
+        raise  # with the frames that lead to the import
     try:
         function: Callable[..., Any] = getattr(module, name)
     except AttributeError:
@@ -55,6 +65,21 @@ def function_of(command: str) -> Callable[..., Any]:
     if not callable(function):
         raise ConfigurationError(f"{command!r} is not callable: it is {type(function).__name__}")
     return function
+
+
+def _not_found(error: ModuleNotFoundError, wanted: str, places: Sequence[str]) -> str:
+    name = str(error.name)
+    by = "" if f"{wanted}.".startswith(f"{name}.") else f" (module {wanted!r} imports it)"
+    return (
+        f"{error.msg}{by}: looked in {', '.join(places)} and on Python's own path. "
+        f"Put {name.replace('.', '/')}.py there, correct the name, or install the package where the step runs"
+    )
+
+
+def _own_places() -> list[str]:
+    """The folders that Python looks into before its own."""
+    own = [p for p in sys.path if p and not p.startswith((sys.prefix, sys.base_prefix))]
+    return list(dict.fromkeys([os.getcwd(), *(p for p in own if Path(p).name != "shim")]))
 
 
 def lambda_of(command: str) -> Callable[..., Any]:

@@ -63,7 +63,20 @@ class PythonStep(CommandStep, PythonOperator):
 
     def load(self) -> Callable[..., Any]:
         """The function; the working folder is first on the path."""
-        return function_of(self.command)
+        return function_of(self.command, self._places())
+
+    def _places(self) -> list[str]:
+        """For people: the folders that come first on the path."""
+        settings = self.step.workspace
+        if settings.is_private:
+            return [
+                f"a copy of the pipeline's folder ({settings.source})"
+                if settings.source
+                else "the working folder"
+            ]
+        folder, beside = Path.cwd(), settings.code
+        other = [] if beside in (None, folder) else [f"the pipeline file's folder ({beside})"]
+        return [f"the current folder ({folder})", *other]
 
 
 class LambdaStep(PythonStep):

@@ -162,13 +162,15 @@ class BranchesEnd(CompositeTask):
     """Closes the record of the step when all branches have ended; its state is the step's.
 
     :param start_task_id: the task that opened the record.
+    :param break_on: of a loop: the parameter that ends it; "": none does.
     """
 
     ui_color = "#e3ecf7"
 
-    def __init__(self, *, start_task_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, start_task_id: str, break_on: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.start_task_id = start_task_id
+        self.break_on = break_on
 
     def record(self, context: Any) -> None:
         """Decide how the step went.
@@ -218,9 +220,25 @@ class BranchesEnd(CompositeTask):
         said = {t: context["ti"].xcom_pull(task_ids=t, map_indexes=own, key=_WHY) for t in failed}
         return [said[task_id] or f"task {task_id} failed" for task_id in failed]
 
+    def doubt(
+        self, services: OpenServices, header: RunHeader, place: StepPlace, closed: AttemptClosed
+    ) -> str:
+        """What looks like a mistake of a loop that ended well: nothing has set the parameter that it waited for."""
+        is_used_up = closed.status == "SUCCESS" and len(closed.branches) == len(self.branches)
+        if not (self.break_on and is_used_up) or self.break_on in closed.parameters:
+            return ""
+        if self.break_on in place.visible(services.run_log, header).parameters:
+            return ""
+        there = ", ".join(sorted(closed.parameters)) or "none"
+        return (
+            f"nothing has set the parameter {self.break_on!r} that break_on names, so the loop ran as often as "
+            f"max_iterations allows; the steps inside have set: {there}. Return {self.break_on} from one of them, or "
+            "correct the name"
+        )
+
 
 def _conclude(
-    task: CompositeTask,
+    task: BranchesEnd,
     context: Any,
     services: OpenServices,
     header: RunHeader,
@@ -237,11 +255,15 @@ def _conclude(
     if bring_in_line(services.run_log, header.run_id, outcomes, dict.fromkeys(names, items), graphs):
         graphs = services.run_log.graphs(header.run_id, names)
     conclusion = conclude(place, opened, outcomes, graphs, task.identities(context), faults)
+    closed = conclusion.closed
+    if doubt := task.doubt(services, header, place, closed):
+        message = "\n".join(filter(None, [closed.step_message, doubt]))
+        closed = closed.model_copy(update={"step_message": message})
     services.run_log.append_all(header.run_id, conclusion.ends)
-    services.run_log.append(header.run_id, conclusion.closed)
-    for line in conclusion.closed.step_message.splitlines():
+    services.run_log.append(header.run_id, closed)
+    for line in closed.step_message.splitlines():
         log.warning("%s", line)
-    return conclusion.closed
+    return closed
 
 
 def _why(history: StepHistory | None) -> str:

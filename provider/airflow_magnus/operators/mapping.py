@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.branches import Branch, Outcome, bring_in_line, conclude, outcome_of
 from airflow_magnus.operators.composite import CompositeTask, StartTask
+from airflow_magnus.operators.map_list import no_list, no_parameter, too_many
 from airflow_magnus.operators.place import Items, StepPlace
 from airflow_magnus.operators.record_task import statuses_of
 from airflow_magnus.operators.rerun import is_reused, restore_branch, restored, reused_branches
@@ -104,18 +105,11 @@ class MapStart(StartTask, MapTask):
         seen = place.visible(services.run_log, header, known)
         values = {**seen.parameters, **dict(place.variables)}
         if self.iterate_on not in values:
-            there = ", ".join(sorted(values)) or "none"
-            return [], (
-                f"there is no parameter {self.iterate_on!r} to iterate on; this run has: {there}. "
-                "Give it at the start, or return it from a step before"
-            )
+            return [], no_parameter(self.iterate_on, values)
         value = values[self.iterate_on]
-        if not isinstance(value, list):
-            return [], (
-                f"parameter {self.iterate_on!r} is no list but {type(value).__name__} ({str(value)[:60]!r}): "
-                "a map iterates on a list"
-            )
-        return value, ""
+        if isinstance(value, list):
+            return value, ""
+        return [], no_list(self.iterate_on, value, header.parameters)
 
     def _begin(
         self,
@@ -336,15 +330,3 @@ class MapJoin(CompositeTask):
             raise AirflowSkipException("the step was not reached for this item")
         if status == "FAIL":
             raise AirflowFailException(why)
-
-
-def too_many(items: int) -> str:
-    """Say what to do when a map has more items than Airflow allows; "" when it has not. Looked at before Airflow does."""
-    limit = conf.getint("core", "max_map_length", fallback=1024)
-    if items <= limit:
-        return ""
-    return (
-        f"the map has {items} items, and this Airflow allows {limit} (of maps inside maps all tuples count): set "
-        f"[core] max_map_length (AIRFLOW__CORE__MAX_MAP_LENGTH) to {items} or more for scheduler and workers, "
-        "or give the map fewer items"
-    )
