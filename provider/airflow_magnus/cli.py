@@ -75,6 +75,13 @@ def _add_dags(parser: argparse.ArgumentParser) -> None:
     sync = commands.add_parser("sync", help="write one DAG file for each pipeline file", allow_abbrev=False)
     sync.add_argument("pipelines", type=Path, metavar="PIPELINES", help="folder of pipeline files")
     sync.add_argument("dags", type=Path, metavar="DAGS", help="folder that Airflow reads")
+    sync.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="files below PIPELINES that become no DAGs",
+    )
     sync.set_defaults(handler=_dags_sync)
 
 
@@ -117,7 +124,7 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
 def _dags_sync(options: argparse.Namespace, _: list[str]) -> int:
     from airflow_magnus.dags.stubs import sync
 
-    for line in sync(options.pipelines, options.dags):
+    for line in sync(options.pipelines, options.dags, options.exclude):
         _tell(line)
     return 0
 

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_magnus import load_pipelines
 from airflow_magnus.dags.builder import pipeline_dag
+from airflow_magnus.errors import ConfigurationError
 from pipelines import linear, only, python, shell, sub, task
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "dags_examples"
@@ -73,6 +74,36 @@ def test_files_that_are_no_pipelines_are_passed_over(folder: Path) -> None:
     (folder / "folder.yaml").mkdir()
     (folder / "gone.yaml").symlink_to("nowhere.yaml")
     assert load_pipelines(folder, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ((), ["deep.parts.two", "main", "one", "parts.three"]),
+        (["one.yaml"], ["deep.parts.two", "main", "parts.three"]),
+        ("parts/*", ["deep.parts.two", "main", "one"]),
+        (["parts", "**/two.yaml"], ["main", "one"]),
+        (["**/parts/**", "none.yaml"], ["main", "one"]),
+    ],
+)
+def test_files_that_are_excluded_become_no_dags(
+    magnus: Magnus, folder: Path, exclude: Any, left: list[str]
+) -> None:
+    (folder / "deep" / "parts").mkdir(parents=True)
+    (folder / "parts").mkdir()
+    (folder / "main.yaml").write_text(only(sub("parts/three.yaml")))
+    for name in ("one.yaml", "deep/parts/two.yaml", "parts/three.yaml"):
+        (folder / name).write_text(GOOD)
+    assert sorted(load_pipelines(folder, {}, exclude=exclude)) == left
+    options = [f"--exclude={pattern}" for pattern in ([exclude] if isinstance(exclude, str) else exclude)]
+    code, out, _ = magnus("dags", "sync", "pipelines", "dags", *options)
+    assert (code, len(out.splitlines())) == (0, len(left))
+
+
+@pytest.mark.parametrize("pattern", ["", "/etc/*"])
+def test_pattern_is_refused_when_it_is_of_no_files_below_the_folder(folder: Path, pattern: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no pattern of files below the folder"):
+        load_pipelines(folder, {}, exclude=[pattern])
 
 
 def test_both_files_are_named_when_they_make_one_dag_id(folder: Path) -> None:

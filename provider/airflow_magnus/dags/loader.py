@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow_magnus.dags.builder import beside_caller, dag_of, loaded, plan_of
 from airflow_magnus.dags.invalid import invalid_dag
-from airflow_magnus.errors import Fault, PipelineError, Position
+from airflow_magnus.errors import ConfigurationError, Fault, PipelineError, Position
 from airflow_magnus.pipeline.identifiers import dag_id_of
 
 log = logging.getLogger(__name__)
@@ -42,16 +42,19 @@ def load_pipelines(
     catalog_conn_id: str | None = None,
     run_log_conn_id: str | None = None,
     secrets_conn_id: str | None = None,
+    exclude: Collection[str] = (),
 ) -> dict[str, Any]:
     """Make a DAG of every pipeline file below a folder and put it where Airflow finds it.
 
     A file with faults hides no other: it becomes a DAG tagged ``invalid`` whose page shows each fault with its place,
     and which cannot be triggered. Files without a ``dag`` section (parameters, variables, configurations), hidden ones
-    and the ``dag_definition`` files that are named ``*.sub.yaml`` are passed over.
+    and those named ``*.sub.yaml`` are passed over. A sub-pipeline whose file has another name becomes a DAG of its own,
+    unless ``exclude`` names it.
 
     :param folder: a relative one is looked for beside the file that calls this.
     :param namespace: ``globals()`` of the calling file.
     :param config_file: services for all files, as of ``magnus execute -c``; likewise the other arguments.
+    :param exclude: patterns of files that become no DAGs, relative to the folder: ``parts/*``, ``**/check.yaml``.
     :returns: DAG id → DAG.
     """
     connections = {"catalog": catalog_conn_id, "run_log": run_log_conn_id, "secrets": secrets_conn_id}
@@ -63,18 +66,36 @@ def load_pipelines(
         )
         found = [Found(root, invalid_dag(dag_id_of(Path(root.name)), root, [fault]), (fault,))]
     else:
-        found = [_load(path, root, config, variables, connections) for path in pipeline_files(root)]
+        files = pipeline_files(root, exclude)
+        found = [_load(path, root, config, variables, connections) for path in files]
     dags = {each.dag.dag_id: each.dag for each in _without_clashes(found, root)}
     namespace.update({f"magnus_dag_{index}": dag for index, dag in enumerate(dags.values())})
     return dags
 
 
-def pipeline_files(folder: Path) -> Iterator[Path]:
-    """The pipeline files below a folder, sorted."""
+def pipeline_files(folder: Path, exclude: Collection[str] = ()) -> Iterator[Path]:
+    """The pipeline files below a folder, sorted; without those that match a pattern of ``exclude``."""
+    passed = {path for pattern in _patterns(exclude) for path in folder.glob(pattern)}
     for path in sorted(folder.rglob("*")):
+        if not passed.isdisjoint((path, *path.parents)):
+            continue
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in ENDINGS and not hidden and path.name not in _NOT_PIPELINES and _is_pipeline(path):
             yield path
+
+
+def _patterns(exclude: Collection[str]) -> Collection[str]:
+    """Patterns that can be looked for; a text alone is one.
+
+    :raises ConfigurationError: when one cannot.
+    """
+    patterns = [exclude] if isinstance(exclude, str) else exclude
+    for pattern in patterns:
+        if not pattern or pattern.startswith("/"):
+            raise ConfigurationError(
+                f"exclude: {pattern!r} is no pattern of files below the folder: write one such as parts/*.yaml"
+            )
+    return patterns
 
 
 def _is_pipeline(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from airflow_magnus.errors import ConfigurationError
@@ -18,11 +18,12 @@ dag = pipeline_dag({path!r}, dag_id={dag_id})
 """
 
 
-def sync(pipelines: Path, dags: Path) -> Iterator[str]:
+def sync(pipelines: Path, dags: Path, exclude: Collection[str] = ()) -> Iterator[str]:
     """Write the DAG files of all pipeline files, and remove those whose pipeline is gone.
 
     Files that were not made by this command are never touched.
 
+    :param exclude: as of ``load_pipelines``.
     :returns: one line a file: what was done.
     :raises ConfigurationError: when a folder is missing, two pipelines need one file, or a file is somebody's own.
     """
@@ -32,7 +33,7 @@ def sync(pipelines: Path, dags: Path) -> Iterator[str]:
         raise ConfigurationError(f"{pipelines} is no folder: give the folder of the pipeline files first")
     dags.mkdir(parents=True, exist_ok=True)
     wanted: dict[Path, Path] = {}
-    for file in pipeline_files(pipelines):
+    for file in pipeline_files(pipelines, exclude):
         stub = dags / f"{dag_id_of(file.relative_to(pipelines))}.py"
         if stub in wanted:
             raise ConfigurationError(f"{wanted[stub]} and {file} would both be {stub}: rename one")
