@@ -110,7 +110,7 @@ def _run_params() -> dict[str, Param]:
         ),
         NEW_PARAMETERS: Param(
             False,
-            description="Of a re-run: the parameters above win over those of the earlier run; what could read a changed "
+            description="Of a re-run: parameters that are given with it win over those of the earlier run; what could read a changed "
             "one runs again.",
             type="boolean",
             section=section,

@@ -145,7 +145,7 @@ def _cells(graph: Graph, step: Step, shown: str) -> list[str]:
         step.kind,
         _code(one_line(step.command))
         if isinstance(step, TaskStep)
-        else _cell(_what(step) if step.kind not in ("parallel", "as-is") else ""),
+        else _cell(_what(step).removeprefix(step.kind).removeprefix(": ")),
         _cell(step.next),
         _cell(graph.after_failure(step).name),
         ", ".join(map(_code, step.catalog.get)),

@@ -55,6 +55,8 @@ def test_markdown_table_has_a_row_for_each_step_when_commands_hold_pipes(load) -
     assert len(rows) == 2 + 4
     assert "What it does" in lines
     assert rows[2] == '| get "it" & go | task | ``echo `a` \\| b …`` | each | fail | `*` | `x` |'
+    assert rows[3].startswith("| each | map | item of items | success | repair |")
+    assert rows[5].startswith("| repair | as-is |  | success | fail |")
     assert rows[4].startswith("| each.\\*.end | task | `m.f` | success | fail |")
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
 
@@ -123,5 +125,5 @@ def test_markdown_has_one_row_for_a_loops_step_when_steps_are_conditional_and_lo
         "| again",
         "| again.\\*.s",
     ]
-    assert rows[0] == "| choose | conditional | conditional: by colour | again | fail |  |  |"
-    assert rows[3] == "| again | loop | loop: at most 4 times until is\\_done | success | fail |  |  |"
+    assert rows[0] == "| choose | conditional | by colour | again | fail |  |  |"
+    assert rows[3] == "| again | loop | at most 4 times until is\\_done | success | fail |  |  |"
