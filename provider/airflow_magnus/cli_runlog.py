@@ -120,7 +120,18 @@ class _Runs:
 
         if back := LATEST.fullmatch(wanted):
             wanted = self.store.latest(int(back[1] or 0))
-        return self.store.find(wanted)
+        try:
+            return self.store.find(wanted)
+        except RunNotFoundError as error:
+            raise RunNotFoundError(self._unbegun(wanted) or str(error)) from error
+
+    def _unbegun(self, wanted: str) -> str:
+        """Why a run of Airflow's has no run log; "" where Airflow was not asked for, or does not know the run."""
+        if not self._options.airflow:
+            return ""
+        from airflow_magnus.dags.unbegun import unbegun
+
+        return unbegun(wanted, self.store.location)
 
     def header(self, log: RunLog) -> RunHeader | None:
         """The header of a run; None of one that another tool has written."""

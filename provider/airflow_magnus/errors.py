@@ -68,6 +68,14 @@ class RunNotFoundError(TerminalError, LookupError):
     """No run of this id is in the run log store."""
 
 
+class RerunRefusedError(RunNotFoundError):
+    """The run that a re-run is to take up cannot be; nothing was run, and there is no run log."""
+
+
+class RunCollectedError(TerminalError, LookupError):
+    """The files of a run were removed from the catalog as old, and something of it is needed."""
+
+
 class RunIdTakenError(TerminalError, ValueError):
     """A run id was given that another run has already."""
 

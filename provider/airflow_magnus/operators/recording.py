@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_magnus.errors import StepFailedError, TerminalError
+from airflow_magnus.errors import RerunRefusedError, StepFailedError, TerminalError
 from airflow_magnus.hooks.services import open_for_record
 from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.settings import StepSettings
@@ -42,7 +42,10 @@ class Recorded:
 def record_unbegun(step: StepMixin, context: Any, message: str) -> None:
     """Record the failure of an attempt that could not begin: it is opened for that."""
     services = open_for_record(step.step.services)
-    header = header_of(step.step.run, services, context, is_lenient=True)
+    try:
+        header = header_of(step.step.run, services, context, is_lenient=True)
+    except RerunRefusedError:
+        return  # there is no run log; the task fails with the same sentence
     place = step.place_now(context)
     opened = services.run_log.open_attempt(
         header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)

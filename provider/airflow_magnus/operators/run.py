@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from airflow_magnus.errors import RerunRefusedError, RunNotFoundError
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.rerun import taking_over
+from airflow_magnus.pipeline.cursor import nearest
 from airflow_magnus.pipeline.identifiers import safe_run_id
 from airflow_magnus.runlog.records import RunHeader
+
+log = logging.getLogger(__name__)
 
 RESERVED = "magnus"
 """Key of a run's conf by which the command line tells the run id that it has claimed."""
@@ -58,9 +62,13 @@ def header_of(
     if reserved.get("run_id"):
         header = services.run_log.header(str(reserved["run_id"]))
     else:
-        wanted = _wanted(settings, services, context, conf)
-        completed = functools.partial(complete, conf, services, is_lenient=is_lenient)
-        header = services.run_log.claim_for(wanted, completed)
+
+        def completed(candidate: RunHeader) -> RunHeader:
+            for doubt in _doubts(conf, settings.parameters):
+                log.warning("%s", doubt)
+            return complete(conf, services, candidate, is_lenient=is_lenient)
+
+        header = services.run_log.claim_for(_wanted(settings, services, context, conf), completed)
     services.heed(header)
     return header
 
@@ -68,7 +76,10 @@ def header_of(
 def complete(
     conf: Mapping[str, Any], services: OpenServices, header: RunHeader, *, is_lenient: bool = False
 ) -> RunHeader:
-    """What is found out only once a run: what the stores can do, and what a re-run takes over."""
+    """What is found out only once a run: what the stores can do, and what a re-run takes over.
+
+    :raises RerunRefusedError: when the run that the conf names cannot be taken up.
+    """
     header = header.model_copy(
         update={"conditional_writes": services.conditional_writes(is_lenient=is_lenient)}
     )
@@ -77,7 +88,22 @@ def complete(
     if not earlier:
         return header
     wins = conf.get(NEW_PARAMETERS) is True
-    return taking_over(header, str(earlier), services, new_parameters_win=wins)
+    try:
+        return taking_over(header, str(earlier), services, new_parameters_win=wins)
+    except RunNotFoundError as error:
+        # Its tasks fail with this sentence, and what led to it says no more.
+        raise RerunRefusedError(
+            f"this re-run was refused before it began, and has no run log: {error}"
+        ) from None
+
+
+def _doubts(conf: Mapping[str, Any], declared: Collection[str]) -> Iterator[str]:
+    """Keys of a run's conf that are taken for parameters and look like something else that was meant."""
+    reserved = {USE_CACHED, NEW_PARAMETERS, TAG}
+    for name in conf:
+        close = nearest(name, reserved | set(declared), likeness=0.75)
+        if close and name not in reserved and name != RESERVED:
+            yield f"the run's configuration gives the parameter {name!r}: did you mean {close!r}?"
 
 
 def _wanted(
