@@ -327,3 +327,11 @@ def test_all_commands_find_the_file_of_a_sub_pipeline_in_the_same_place(magnus: 
         for command in commands:
             code, out, err = magnus(*command)
             assert (code, "is taken" in out + err) == (0, place == folder and command[0] != "show"), err
+
+
+def test_trigger_form_says_nothing_of_where_its_other_fields_stand(folder: Path) -> None:
+    (folder / "a.yaml").write_text(only(shell("true"), parameters={"x": 1}))
+    params = load_pipelines(folder, {})["a"].params
+    told = [str(params.get_param(name).description) for name in ("use_cached", "new_parameters", "tag")]
+    assert not any(word in text for text in told for word in ("above", "below"))
+    assert "parameters that are given with it win" in told[1]
