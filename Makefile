@@ -48,7 +48,8 @@ types: $(READY) ## mypy
 	"$(BIN)/mypy"
 
 # dag-factory brings a plugin for Airflow, so it is installed beside the environment. All else that it needs Airflow has.
-bench: $(READY) ## time of making DAGs against hand-written ones and dag-factory, of importing, and Airflow's limits
+bench: $(READY) ## time of making DAGs, of transfers, the run log and tasks, against other ways; takes half an hour
+	@command -v radosgw >/dev/null || tests/servers/install.sh || echo "without Ceph: its tables are left out" >&2
 	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --target .bench/packages --no-deps -c constraints.txt --group bench
 	@"$(BIN)/python" -m compileall -q provider  # as an installed package is
 	"$(BIN)/python" -m bench --output .bench/results.md
