@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from airflow_magnus.stores.objects import PATIENCE
+from airflow_magnus.stores.objects import PATIENCE, first_part, reopened
 from airflow_magnus.stores.parallel import MOST, Budget, Pace
 
 log = logging.getLogger(__name__)
 
 MEMORY = 64 * 1024 * 1024
 """Bytes of files that transfers hold in memory, all together."""
+_RENEWALS = 3
+"""How often new credentials are asked for because of one request; those that never change are refused soon."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
 _EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "RequestExpired", "RequestTimeTooSkewed")
 # What obstore does not try again: answers that are no server error by their number, and bodies that are not whole.
@@ -44,7 +46,7 @@ class ObjectClient:
     """An obstore store with one memory of how busy it may be kept.
 
     obstore tries again what a server answers with 429 or 5xx and what a network breaks, with growing pauses, and goes
-    on with a body where it was cut. This adds what it leaves out, and credentials that the server calls expired, once.
+    on with a body where it was cut. This adds what it leaves out, and credentials that the server calls expired.
 
     :param store: any obstore store.
     :param patience: seconds for which a request that fails is tried again, all in all.
@@ -64,22 +66,24 @@ class ObjectClient:
 
         deadline = time.monotonic() + self._patience
         longest = _SHORTEST_PAUSE
-        is_renewed = False
+        renewals = 0
         while True:
             store = self.store
             try:
                 return work(store)
-            except (BaseError, FileNotFoundError) as error:
-                text = str(error)
-                if not is_renewed and any(mark in text for mark in _EXPIRED):
-                    log.warning("the credentials are renewed, as the store refused them: %s", text[:200])
-                    is_renewed = True
+            except (BaseError, OSError) as error:
+                if getattr(error, "errno", None) is not None:  # of a file, not of the store
+                    raise
+                text = first_part(str(error))
+                if renewals < _RENEWALS and any(mark in str(error) for mark in _EXPIRED):
+                    log.warning("the credentials are renewed, as the store refused them: %s", text)
+                    renewals += 1
                     self._renew(store)
                     continue
                 pause = random.uniform(longest / 2, longest)
                 if not is_passing(error) or time.monotonic() + pause > deadline:
                     raise
-                log.warning("tried again in %.1f s: %s", pause, text[:200])
+                log.warning("tried again in %.1f s: %s", pause, text)
             time.sleep(pause)
             longest = min(longest * 2, _LONGEST_PAUSE)
 
@@ -91,8 +95,7 @@ class ObjectClient:
             renew = getattr(store.credential_provider, "renew", None)
             if renew is not None:
                 renew()
-            arguments, options = store.__getnewargs_ex__()
-            self.store = type(store)(*arguments, **options)
+            self.store = reopened(store)
 
 
 def is_passing(error: BaseException) -> bool:

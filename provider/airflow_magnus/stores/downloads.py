@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import socket
@@ -20,15 +21,21 @@ from airflow_magnus.stores.globs import PARTIAL
 from airflow_magnus.stores.objects import explain
 from airflow_magnus.stores.owners import process_started
 
+log = logging.getLogger(__name__)
+
 _WHOLE = 2 * 1024 * 1024
 """Largest object, in bytes, that is held in memory as one."""
 _RANGED = 32 * 1024 * 1024
 """Smallest object, in bytes, that is fetched in several ranges at a time."""
-_RANGE = 8 * 1024 * 1024
-_RANGES_AT_ONCE = 3
-_CHUNK = 1024 * 1024
-_TRIES = 3
+_RANGE = 4 * 1024 * 1024
+_RANGES_AT_ONCE = 4
+_CHUNK = 64 * 1024
+"""Bytes of a piece of a stream: small enough that obstore need not copy what it received into one."""
+_TRIES = 8
 """How often an object is fetched whose bytes are not those recorded: a transfer may have damaged them."""
+_SAME = 3
+"""How often an object may come with the same wrong bytes before it is taken for what it is."""
+_NO_RANGES = "non-partial response"
 
 
 def download(
@@ -46,15 +53,7 @@ def download(
 
     partial = target.with_name(f"{_mine()}{secrets.token_hex(8)}")
     try:
-        for tries in range(1, _TRIES + 1):
-            fetched, found = _fetch(client, key, partial, size, what)
-            if found == digest:
-                break
-            if tries == _TRIES:
-                raise DigestMismatchError(
-                    f"{what} has sha256 {found}, but {digest} was recorded when it was put: "
-                    "somebody changed the object, or the transfer was damaged; the local file is left as it was"
-                )
+        fetched = _fetch_checked(client, key, partial, digest, size, what)
         os.replace(partial, target)
     except CatalogError:
         raise
@@ -77,18 +76,35 @@ def download(
     return fetched
 
 
+def _fetch_checked(
+    client: ObjectClient, key: str, partial: Path, digest: str, size: int | None, what: str
+) -> int:
+    wrong: list[str] = []
+    while True:
+        fetched, found = _fetch(client, key, partial, size, what)
+        if found == digest:
+            return fetched
+        wrong.append(found)
+        if len(wrong) == _TRIES or wrong.count(found) == _SAME:
+            raise DigestMismatchError(
+                f"{what} has sha256 {found}, but {digest} was recorded when it was put: "
+                "somebody changed the object, or the transfer was damaged; the local file is left as it was"
+            )
+        log.warning("%s came damaged and is fetched again", what)
+
+
 def _fetch(client: ObjectClient, key: str, partial: Path, size: int | None, what: str) -> tuple[int, str]:
     """Write the object to ``partial``, to the disk; its size and sha256."""
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         if size is not None and size > _RANGED:
             _allocate(file, size, what)
-            found = client.run(lambda store: _write_ranges(client, store, key, file, size))
+            found = _write_large(client, key, file, size)
         elif size is not None and size <= _WHOLE:
             with client.budget.of(size):
                 found = client.run(lambda store: _write_whole(store, key, file))
         else:
-            with client.budget.of(4 * _CHUNK):
+            with client.budget.of(1024 * 1024):
                 found = client.run(lambda store: _write_stream(store, key, file))
         os.fsync(file)
     finally:
@@ -118,21 +134,34 @@ def _write_stream(store: Any, key: str, file: int) -> tuple[int, str]:
     return done, found.hexdigest()
 
 
-def _write_ranges(client: ObjectClient, store: Any, key: str, file: int, size: int) -> tuple[int, str]:
+def _write_large(client: ObjectClient, key: str, file: int, size: int) -> tuple[int, str]:
+    from obstore.exceptions import GenericError
+
+    with client.budget.of((_RANGES_AT_ONCE + 3) * _RANGE):
+        try:
+            return client.run(lambda store: _write_ranges(store, key, file, size))
+        except GenericError as error:
+            if _NO_RANGES not in str(error):
+                raise
+            return client.run(lambda store: _write_stream(store, key, file))
+
+
+def _write_ranges(store: Any, key: str, file: int, size: int) -> tuple[int, str]:
     """Several ranges at a time, each written in place; the digest is taken in their order."""
     import obstore
 
-    def fetch(start: int) -> memoryview:
-        data = memoryview(obstore.get_range(store, key, start=start, end=min(start + _RANGE, size)))
-        _write(file, data, start)
-        return data
+    def fetch(start: int) -> list[memoryview]:
+        pieces, end = [], min(start + _RANGE, size)
+        result = obstore.get(store, key, options={"range": (start, end)})
+        for chunk in result.stream(min_chunk_size=_CHUNK):
+            pieces.append(memoryview(chunk))
+            _write(file, pieces[-1], start)
+            start += len(pieces[-1])
+        return pieces
 
     found, done = hashlib.sha256(), 0
-    with (
-        client.budget.of((_RANGES_AT_ONCE + 3) * _RANGE),
-        ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="magnus-range") as pool,
-    ):
-        ahead: deque[Future[memoryview]] = deque()
+    with ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="magnus-range") as pool:
+        ahead: deque[Future[list[memoryview]]] = deque()
         starts = iter(range(0, size, _RANGE))
         try:
             while True:
@@ -140,9 +169,9 @@ def _write_ranges(client: ObjectClient, store: Any, key: str, file: int, size: i
                     ahead.append(pool.submit(fetch, start))
                 if not ahead:
                     break
-                data = ahead.popleft().result()
-                found.update(data)
-                done += len(data)
+                for piece in ahead.popleft().result():
+                    found.update(piece)
+                    done += len(piece)
         finally:
             for future in ahead:
                 future.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from airflow_magnus.stores.objects import explain
 SINGLE_REQUEST = 16 * 1024 * 1024
 """Largest file, in bytes, that is read whole and sent by one (conditional) request, whose body the server checks."""
 _CHUNK = 4 * 1024 * 1024
+_MAPPED = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,21 @@ def _send_small(client: ObjectClient, task: Upload, file: int, size: int) -> Sen
         return Sent(chosen, digest, len(data))
 
 
-def _read(file: int, size: int) -> bytes:
+def _read(file: int, size: int) -> bytes | mmap.mmap:
     """The file as it is; of one that grows one byte more, so that it is noticed."""
-    data = os.read(file, size + 1)
-    if len(data) == size:
+    if size < _MAPPED:
+        data = os.read(file, size + 1)
+        while 0 < len(data) < size and (more := os.read(file, size + 1 - len(data))):
+            data += more
         return data
-    pieces = [data]
-    while sum(map(len, pieces)) <= size and (data := os.read(file, size + 1)):
-        pieces.append(data)
-    return b"".join(pieces)
+    # Memory of its own, given back at once: what malloc gave to many threads it keeps for long.
+    mapped = mmap.mmap(-1, size + 1)
+    view, done = memoryview(mapped), 0
+    while done <= size and (count := os.readv(file, [view[done:]])):
+        done += count
+    view.release()
+    mapped.resize(done)
+    return mapped
 
 
 def _send_large(client: ObjectClient, task: Upload, file: int, size: int) -> Sent:
