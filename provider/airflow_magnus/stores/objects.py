@@ -82,6 +82,15 @@ def open_object_store(
     raise ConfigurationError(f"cannot open {_shown(url)!r}: allowed are {_SCHEMES}")
 
 
+def reopened(store: Any) -> Any:
+    """A store like this one that asks for its credentials anew."""
+    arguments, options = store.__getnewargs_ex__()
+    # A store does not take back the name that it gives this key.
+    names = {"endpoint_url_s3": "aws_endpoint_url_s3"}
+    config = {names.get(key, key): value for key, value in (options.pop("config", None) or {}).items()}
+    return type(store)(*arguments, config=config, **options)
+
+
 def split_s3_url(url: str) -> tuple[str, str]:
     """Give bucket and prefix of ``s3://bucket/prefix``; the prefix without slashes around it, "" for none.
 
@@ -132,7 +141,7 @@ def probe(store: Any, url: str = "") -> ProbeResult:
 def explain(error: BaseException, url: str) -> str:
     """Say in one sentence what is missing when a call to the store at ``url`` ended in ``error``."""
     where = _shown(url) or "the store"
-    text = _first_part(str(error))
+    text = first_part(str(error))
     for marks, sentence in _SENTENCES:
         if any(mark in str(error) for mark in marks):
             return sentence.format(where=where, bucket=urlsplit(where).netloc or where) + f" ({text})"
@@ -283,7 +292,8 @@ def _found_out(url: str, is_conditional: bool) -> str:
     )
 
 
-def _first_part(text: str) -> str:
+def first_part(text: str) -> str:
+    """What an error of obstore says, on one line, without its details for those who write Rust."""
     return " ".join(text.partition("\n\nDebug source")[0].split())[:600]
 
 
