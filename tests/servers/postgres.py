@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +27,16 @@ class PostgresServer:
     url: str
     password: str
     port: int
+    programs: Programs | None = field(default=None, repr=False)
+
+    def restart(self, *, is_crash: bool, seconds_down: float = 0) -> None:
+        """End the server, killed or shut down, and start it again; returns before it answers."""
+        assert self.programs is not None
+        self.programs.restart("-D", is_crash=is_crash, seconds_between=seconds_down)
+
+    def wait_until_up(self) -> None:
+        assert self.programs is not None
+        self.programs.wait_until(lambda: answers(self.port), "PostgreSQL")
 
     def make_database(self) -> str:
         """Make an empty database that no other test has; returns its URL."""
@@ -68,4 +78,4 @@ def postgres_server(folder: Path) -> Iterator[tuple[PostgresServer, Programs]]:
         programs.start([postgres, "-D", str(data), *options], user=user, end_by=signal.SIGINT)
         programs.wait_until(lambda: answers(port), "PostgreSQL")
         url = f"postgresql+psycopg2://test:{quote(_PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
-        yield PostgresServer(url, _PASSWORD, port), programs
+        yield PostgresServer(url, _PASSWORD, port, programs), programs

@@ -58,6 +58,7 @@ class Programs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running: list[tuple[subprocess.Popen[bytes], signal.Signals]] = []
+        self._users: dict[int, str | None] = {}
 
     def start(
         self,
@@ -84,14 +85,22 @@ class Programs:
                 start_new_session=True,  # a Ctrl-C at pytest must not end servers before their tests
             )
         self._running.append((process, end_by))
+        self._users[process.pid] = user
 
-    def restart(self, word: str) -> None:
-        """Kill the program that has ``word`` among its arguments, with its children, and start it again."""
+    def restart(self, word: str, *, is_crash: bool = True, seconds_between: float = 0) -> None:
+        """End the program that has ``word`` among its arguments, and start it again.
+
+        :param is_crash: kill it with its children; else it is ended as it wants to be.
+        """
         process, end_by = next(entry for entry in self._running if word in list(entry[0].args))  # type: ignore[arg-type]
-        os.killpg(process.pid, signal.SIGKILL)
+        if is_crash:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.send_signal(end_by)
         process.wait(60)
+        time.sleep(seconds_between)
         self._running.remove((process, end_by))
-        self.start(list(process.args), end_by=end_by)  # type: ignore[arg-type]
+        self.start(list(process.args), user=self._users.pop(process.pid), end_by=end_by)  # type: ignore[arg-type]
 
     def run(self, *arguments: str, user: str | None = None, seconds: float = 60) -> str:
         """Run a program to its end and give what it printed.

@@ -12,6 +12,7 @@ from airflow_magnus.hooks.settings import ServiceKind
 from airflow_magnus.stores.objects import MAX_RETRIES, probe
 
 _TEST_RETRIES = 1
+_TEST_PATIENCE = 2.0
 
 
 class RunLogHook(ServiceHook):
@@ -48,7 +49,7 @@ def _try_database(url: str) -> str:
     from airflow_magnus.stores.parts import DatabaseParts
 
     try:
-        parts = DatabaseParts(url)
+        parts = DatabaseParts(url, patience=_TEST_PATIENCE)
     except sa.exc.NoSuchModuleError as error:
         raise ConfigurationError(
             f"url names a kind of database that SQLAlchemy does not know: {error}"
