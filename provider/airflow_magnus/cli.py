@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from airflow_magnus import __version__
+from airflow_magnus.cli_catalog import add_catalog
 from airflow_magnus.cli_execute import add_execute, add_plan, add_var_file
 from airflow_magnus.cli_runlog import add_runlog
 from airflow_magnus.errors import MagnusError, PipelineError, RunInterruptedError
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add_var_file(show)
     show.set_defaults(handler=_show)
     add_runlog(commands.add_parser("runlog", help="look at the runs there were", allow_abbrev=False))
+    add_catalog(commands.add_parser("catalog", help="the files of runs", allow_abbrev=False))
     _add_dags(commands.add_parser("dags", help="DAG files for pipelines", allow_abbrev=False))
     return parser
 

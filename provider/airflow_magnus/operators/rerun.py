@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from airflow_magnus.errors import RunNotFoundError, StoreError
+from airflow_magnus.errors import RunCollectedError, RunNotFoundError, StoreError
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.runlog.definition import graph_of
 from airflow_magnus.runlog.history import Graphs
+from airflow_magnus.runlog.marks import Collection
 from airflow_magnus.runlog.records import (
     AttemptClosed,
     AttemptOpened,
@@ -46,8 +48,11 @@ def plan_of_rerun(
     if document.status == "PROCESSING" and goes_on(earlier):
         raise RunNotFoundError(f"run {document.run_id!r} still goes on: wait for its end, then run it again")
     graphs = services.run_log.graphs(earlier.run_id)
-    lost = _lost(header, earlier.run_id, graphs, services)
+    mark = services.run_log.marks.collection(earlier.run_id)
+    lost = _lost(header, earlier.run_id, graphs, services, mark)
     plan = plan_rerun(earlier, graphs, header, lost=lost, new_parameters_win=new_parameters_win)
+    if mark is not None and lost:
+        plan = replace(plan, warnings=(mark.told, *plan.warnings))
     return earlier, plan
 
 
@@ -72,8 +77,13 @@ def taking_over(
     )
 
 
-def _lost(header: RunHeader, run_id: str, graphs: Graphs, services: OpenServices) -> list[str]:
-    """Steps of which a file that some step gets is no longer in the catalog, whole."""
+def _lost(
+    header: RunHeader, run_id: str, graphs: Graphs, services: OpenServices, mark: Collection | None
+) -> list[str]:
+    """Steps of which a file that some step gets is no longer in the catalog, whole.
+
+    :param mark: says that files of the run were removed, or are being: those are lost, whoever gets them.
+    """
     from airflow_magnus.stores.globs import matches
 
     wanted = {pattern for section in _sections(header) for pattern in _patterns(section)}
@@ -82,6 +92,9 @@ def _lost(header: RunHeader, run_id: str, graphs: Graphs, services: OpenServices
         for history in histories.values():
             closed = history.latest.closed
             puts = closed.puts() if closed and not (closed.step.is_composite and not closed.mock) else []
+            if puts and closed and mark is not None and mark.covers(closed.end_time):
+                lost.append(history.internal_name)
+                continue
             needed = [entry for entry in puts if any(matches(pattern, entry.name) for pattern in wanted)]
             if needed and not services.catalog.are_whole(services.catalog.located(run_id, needed)):
                 lost.append(history.internal_name)
@@ -117,6 +130,7 @@ def restored(opened: AttemptOpened, header: RunHeader, services: OpenServices) -
     May be done again. Cost: 3 requests, and 1 a file; no byte passes through here.
 
     :raises StoreError: when a file cannot be copied.
+    :raises RunCollectedError: when the earlier run's files were removed as old since this run was planned.
     """
     step = opened.step
     histories = services.run_log.graph(header.original_run_id, step.graph_name, [step.name])
@@ -154,6 +168,8 @@ def taken_from(
         new = kept_at(entry, header.run_id, "" if is_plain else opened.attempt_id)
         if _copy(new.catalog_relative_path, entry.catalog_relative_path, services):
             moved.append(new)
+        elif (mark := services.run_log.marks.collection(run_id)) and mark.covers(closed.end_time):
+            raise RunCollectedError(f"{mark.told}, after this run had begun to use them: start it again")
     return opened.ended(
         status=closed.status,
         mock=True,

@@ -54,8 +54,8 @@ def contents(header: RunHeader, graphs: Graphs) -> dict[str, Held]:
 def recorded(graphs: Graphs) -> list[Held]:
     """Everything that the outcomes of a run name, each with the step that has put it and when it was named last."""
     closed = [one for steps in graphs.values() for history in steps.values() for one in _outcomes(history)]
-    own = [held for one in closed if not one.step.is_composite for held in _puts(one)]
-    merged = [held for one in closed if one.step.is_composite for held in _puts(one)]
+    closed.sort(key=lambda one: (one.step.is_composite, one.step.name == OUTSIDE))
+    puts = [held for one in closed for held in _puts(one)]
     got = [
         Held(one.step.internal_name, e, one.end_time)
         for one in closed
@@ -63,7 +63,7 @@ def recorded(graphs: Graphs) -> list[Held]:
         if e.stage == "get"
     ]
     found: dict[tuple[str, str], Held] = {}
-    for held in [*own, *merged, *got]:
+    for held in [*puts, *got]:
         first = found.setdefault(held.place, held)
         if held.recorded > first.recorded:
             found[held.place] = Held(first.step, first.entry, held.recorded)

@@ -40,11 +40,11 @@ class Collection(Record):
     def covers(self, recorded: str) -> bool:
         """Whether the files of a record are gone, or may go at any moment.
 
-        :param recorded: when it was written, as the run log writes times.
+        :param recorded: when it was written, as the run log writes times; "" when nobody knows.
         """
-        return self.state != "withdrawn" and datetime.fromisoformat(recorded) <= datetime.fromisoformat(
-            self.at
-        )
+        if self.state == "withdrawn":
+            return False
+        return not recorded or datetime.fromisoformat(recorded) <= datetime.fromisoformat(self.at)
 
     @property
     def told(self) -> str:

@@ -108,6 +108,14 @@ class RunLogStore(AttemptStore):
         """All runs, sorted. Cost: 1 request for each 1,000 runs."""
         return [name for name in self._parts.list_runs() if not name.startswith(".")]
 
+    def texts(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """The parts of these keys that exist, as they are. Cost: 1 read a key, many at a time."""
+        return self._parts.read(keys)
+
+    def keys_of_parts(self, run_id: str) -> list[str]:
+        """Keys of all parts of a run's steps, sorted. Cost: 1 request for each 1,000."""
+        return self._parts.list_keys(layout.steps_prefix(run_id))
+
     def headers(self) -> list[RunHeader]:
         """The headers of all runs, the one that started first in front. Cost: 1 LIST and 1 read a run."""
         texts = self._parts.read(layout.header_key(run_id) for run_id in self.run_ids())
@@ -127,10 +135,12 @@ class RunLogStore(AttemptStore):
             return self._ended_if_abandoned(self.read(self._with_airflow_id(wanted, pipeline, error)))
 
     def locate(self, wanted: str) -> str:
-        """The id of a run, asked for as of :meth:`find`; nothing is written. Cost: 2 requests by its own id.
+        """The id of a run, asked for as of :meth:`find` or as ``latest~1``; nothing is written. Cost: 2 requests.
 
         :raises RunNotFoundError: when there is no such run, or Airflow's id stands for several.
         """
+        if back := LATEST.fullmatch(wanted):
+            return self.latest(int(back[1] or 0))
         if self._parts.read([layout.header_key(wanted), layout.document_key(wanted)]):
             return wanted
         missing = RunNotFoundError(
