@@ -151,11 +151,7 @@ def _runs(airflow: AirflowServer) -> list[dict[str, Any]]:
             return found
 
 
-def _param(row: Row) -> Any:
-    return pytest.param(row, id=row.name, marks=[pytest.mark.xfail(reason=row.wrong)] if row.wrong else [])
-
-
-@pytest.mark.parametrize("row", [_param(row) for row in ROWS])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_run_tasks_and_run_log_agree(scenarios: dict[str, Scenario], row: Row) -> None:
     scenario = scenarios[row.name]
     assert not scenario.error
