@@ -6,10 +6,12 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_magnus.errors import MissingExtraError, StoreError
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.objects import first_part, probe
+from airflow_magnus.stores.parallel import in_parallel
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -77,16 +79,14 @@ class ObjectParts:
     """
 
     def __init__(self, store: Any, location: str, *, is_known: bool = True) -> None:
-        self._store = store
+        self._client = ObjectClient(store)
         self.location = location
         self.is_conditional = True
         self._is_known = is_known
 
     def find_out_conditional(self) -> bool:
         """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
-        from airflow_magnus.stores.objects import probe
-
-        return self._is_known or probe(self._store, self.location).is_conditional
+        return self._is_known or probe(self._client.store, self.location).is_conditional
 
     def create(self, key: str, text: str) -> bool:
         import obstore
@@ -99,62 +99,61 @@ class ObjectParts:
             self.put(key, text)
             return self.read([key]).get(key) == text
         try:
-            obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            self._client.run(lambda s: obstore.put(s, key, data, mode="create", use_multipart=False))
         except AlreadyExistsError:
             # The answer to our own write may have been lost and the write tried again.
             return self.read([key]).get(key) == text
         except Exception as error:
-            raise StoreError(f"cannot write {self.location}/{key}: {error}") from error
+            raise StoreError(f"cannot write {self.location}/{key}: {first_part(str(error))}") from error
         return True
 
     def put(self, key: str, text: str) -> None:
         import obstore
 
+        data = text.encode()
         try:
-            obstore.put(self._store, key, text.encode(), use_multipart=False)
+            self._client.run(lambda store: obstore.put(store, key, data, use_multipart=False))
         except Exception as error:
-            raise StoreError(f"cannot write {self.location}/{key}: {error}") from error
+            raise StoreError(f"cannot write {self.location}/{key}: {first_part(str(error))}") from error
 
     def read(self, keys: Iterable[str]) -> Mapping[str, str]:
         wanted = list(keys)
-        if len(wanted) < 2:
-            found = [self._read(key) for key in wanted]
-        else:
-            with ThreadPoolExecutor(min(READERS, len(wanted))) as pool:
-                found = list(pool.map(self._read, wanted))
+        found = in_parallel(self._read, wanted, self._client.pace)
         return {key: text for key, text in zip(wanted, found, strict=True) if text is not None}
 
     def _read(self, key: str) -> str | None:
         import obstore
 
         try:
-            return bytes(obstore.get(self._store, key).bytes()).decode()
+            return bytes(self._client.run(lambda store: obstore.get(store, key).bytes())).decode()
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise StoreError(f"cannot read {self.location}/{key}: {error}") from error
+            raise StoreError(f"cannot read {self.location}/{key}: {first_part(str(error))}") from error
 
     def list_keys(self, prefix: str) -> list[str]:
         import obstore
 
+        def listed(store: Any) -> list[str]:
+            return sorted(meta["path"] for batch in obstore.list(store, prefix=prefix) for meta in batch)
+
         try:
-            return sorted(
-                meta["path"] for batch in obstore.list(self._store, prefix=prefix) for meta in batch
-            )
+            return self._client.run(listed)
         except FileNotFoundError:
             return []
         except Exception as error:
-            raise StoreError(f"cannot list {self.location}/{prefix}: {error}") from error
+            raise StoreError(f"cannot list {self.location}/{prefix}: {first_part(str(error))}") from error
 
     def list_runs(self) -> list[str]:
         import obstore
 
         try:
-            return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
+            found = self._client.run(obstore.list_with_delimiter)
+            return sorted(found["common_prefixes"])
         except FileNotFoundError:
             return []
         except Exception as error:
-            raise StoreError(f"cannot list {self.location}: {error}") from error
+            raise StoreError(f"cannot list {self.location}: {first_part(str(error))}") from error
 
 
 class DatabaseParts:
