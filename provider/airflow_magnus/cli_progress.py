@@ -70,10 +70,9 @@ class _Bar:
 class Lines:
     """Plain lines, none of what takes no time."""
 
-    def __init__(self, what: str, stream: TextIO, every: float = _EVERY) -> None:
+    def __init__(self, what: str, stream: TextIO) -> None:
         self._what = what
         self._stream = stream
-        self._every = every
         self._lock = threading.Lock()
         self._of = self._all = self._files = self._size = 0
         self._told = time.monotonic()
@@ -87,7 +86,7 @@ class Lines:
         with self._lock:
             self._files += files
             self._size += size
-            if time.monotonic() - self._told < self._every:
+            if time.monotonic() - self._told < _EVERY:
                 return
             self._told = time.monotonic()
             self._stream.write(

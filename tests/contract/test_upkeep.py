@@ -60,9 +60,9 @@ def test_what_is_missing_or_damaged_is_named(upkeep: Upkeep) -> None:
     assert [(d.step, d.name, d.key) for d in found.damages] == [
         ("make", name, f"1/{name}") for name in ("longer", "missing", "same size")
     ]
-    whats = {d.name: d.what for d in found.damages}
-    assert (whats["missing"], whats["longer"]) == ("missing", "has 5 bytes, recorded were 2")
-    assert "has sha256 cd2eb083" in whats["same size"], whats
+    told = {d.name: d.what for d in found.damages}
+    assert (told["missing"], told["longer"]) == ("missing", "has 5 bytes, recorded were 2")
+    assert "has sha256 cd2eb083" in told["same size"], told
     assert upkeep.verify("10").is_whole
 
 
