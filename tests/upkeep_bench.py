@@ -41,7 +41,8 @@ class Upkeep:
     def __init__(self, store: Any, parts: PartStore | None = None) -> None:
         from obstore.store import MemoryStore
 
-        self.parts = parts or ObjectParts(MemoryStore(), "memory")
+        self.memory = MemoryStore()
+        self.parts = parts or ObjectParts(self.memory, "memory")
         self.run_log = RunLogStore(self.parts)
         self.objects = CatalogObjects(store, "the catalog")
 
@@ -103,6 +104,10 @@ class Upkeep:
                     lambda item: obstore.put(self.objects.store, *item, use_multipart=False), objects.items()
                 )
             )
+
+    def texts(self) -> dict[str, str]:
+        """The whole run log."""
+        return dict(self.parts.read([meta["path"] for metas in obstore.list(self.memory) for meta in metas]))
 
     def keys(self, run_id: str = "") -> list[str]:
         listed = obstore.list(self.objects.store, prefix=run_id or None)

@@ -55,7 +55,7 @@ def test_schedule_is_accepted_when_form_is_known(load, step_text, schedule: str)
         ("airflow: {catchup: 1}", "must be true or false, not the number 1"),
         ("airflow: {tags: x}", "write a list, ['x']"),
         ("airflow: {max_active_runs: 0}", "integer of at least 1"),
-        ("airflow: {dagrun_timeout: 1w}", "is not a length of time"),
+        ("airflow: {dagrun_timeout: 1y}", "is not a length of time"),
         ("airflow: {default_args: {trigger_rule: all_done}}", "trigger_rule cannot be set"),
         ("airflow: [a]", "airflow: must be a mapping"),
         ("connections: {catalg: x}", 'unknown key "catalg"; the nearest is "catalog"'),
