@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,19 +90,20 @@ class Case:
 class Bench:
     """All transfers on one server.
 
-    :param data: what :meth:`Workload.write` has written to.
+    :param folders: of the workloads, by letter.
     :param scratch: an empty folder, on the disk that gets write to.
     """
 
-    def __init__(self, endpoint: Endpoint, data: Path, scratch: Path, settings: Settings) -> None:
-        self._endpoint, self._data, self._scratch, self._settings = endpoint, data, scratch, settings
+    def __init__(
+        self, endpoint: Endpoint, folders: Mapping[str, Path], scratch: Path, settings: Settings
+    ) -> None:
+        self._endpoint, self._folders, self._scratch, self._settings = endpoint, folders, scratch, settings
         self._number = 0
-        scratch.mkdir(parents=True)
 
     def cases(self, workload: Workload) -> list[Case]:
         """Put and get of one workload."""
         # What gets fetch: put by us, so that there are entries with the digests.
-        folder, jobs = self._data / workload.letter, {}
+        folder, jobs = self._folders[workload.letter], {}
         for name, client in (OURS, peers.module_client("ours")), (S5CMD, peers.clients(())[S5CMD]):
             jobs[name] = self._job("put", workload, folder, self._stored(name, workload))
             client(jobs[name])
@@ -155,7 +156,7 @@ class Bench:
         if op == "put":
             # The null server keeps nothing, and what rclone asks for afterwards is only under the letter.
             target = f"new-{self._number}" if self._endpoint.data is None else workload.letter
-            job = self._job(op, workload, self._data / workload.letter, target)
+            job = self._job(op, workload, self._folders[workload.letter], target)
             run = client(job)
             if self._endpoint.data is None:
                 self._remove(job, workload)
@@ -189,13 +190,10 @@ def report(servers: Servers, settings: Settings) -> str:
             continue
         is_ceph = name == CEPH
         moved = settings.ceph_workloads if is_ceph else settings.workloads
-        data = servers.folder / "data-ceph" if is_ceph else servers.data
-        for workload in moved:
-            if not (data / workload.letter).exists():
-                workload.write(data)
         endpoint = servers.get(name)
         chosen = settings.for_ceph() if is_ceph else settings
-        bench = Bench(endpoint, data, servers.folder / f"work-{name}", chosen)
+        folders = {one.letter: servers.written(one, is_for_ceph=is_ceph) for one in moved}
+        bench = Bench(endpoint, folders, servers.work("transfers", name), chosen)
         parts.append(f"### {endpoint.name[0].upper()}{endpoint.name[1:]}\n")
         if not endpoint.delay:
             parts.append("The server alone, raw requests over 16 connections:\n")

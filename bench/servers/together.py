@@ -10,6 +10,7 @@ from typing import Self
 
 from bench.servers import ceph, null
 from bench.servers.endpoint import Endpoint
+from bench.workloads import Workload
 
 NULL, SLOW, CEPH = "null", "null20", "ceph"
 NAMES = (NULL, SLOW, CEPH)
@@ -41,6 +42,18 @@ class Servers:
     def data(self) -> Path:
         """What the null servers serve: folders of one letter."""
         return self.folder / "data"
+
+    def written(self, workload: Workload, *, is_for_ceph: bool) -> Path:
+        """The folder with the files of a workload; those that the null servers serve lie where they look."""
+        data = self.folder / "data-ceph" if is_for_ceph else self.data
+        folder = data / workload.letter
+        return folder if folder.exists() else workload.write(data)
+
+    def work(self, *names: str) -> Path:
+        """A new folder for what clients write, on the disk of temporary files."""
+        folder = self.folder / "-".join(("work", *names))
+        folder.mkdir()
+        return folder
 
     def missing(self, name: str) -> str:
         """Why a server has no part in this run; "" when it has."""
