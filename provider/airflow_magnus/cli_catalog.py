@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_magnus.cli_output import columns, line, number, say, tell
-from airflow_magnus.cli_progress import shown_progress
+from airflow_magnus.cli_progress import shown_progress, shown_work
 from airflow_magnus.cli_stores import RUN, Stores, add_stores
 from airflow_magnus.cli_upkeep import GC, VERIFY, add_gc, add_verify
 from airflow_magnus.errors import CatalogError
@@ -128,7 +128,7 @@ def _put(options: argparse.Namespace, _: list[str]) -> int:
     services.heed(services.run_log.header(run_id))
     assert isinstance(services.catalog, CatalogStore)
     folder = options.source or Path(services.compute_data_folder)
-    with shown_progress("put"):
+    with shown_work("put"):
         moved = put_from_outside(
             services.run_log, services.catalog, before, folder, options.patterns, step=options.step
         )

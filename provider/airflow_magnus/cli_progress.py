@@ -32,20 +32,43 @@ def shown_progress(what: str, stream: TextIO | None = None) -> Iterator[Progress
     if not stream.isatty():
         yield Lines(what, stream)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as RichProgress
 
-    columns = (
+    with _bars(
+        stream,
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[files]}/{task.fields[of]} files"),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=Console(file=stream), transient=True) as bars:
+    ) as bars:
         yield _Bar(what, bars)
+
+
+@contextmanager
+def shown_work(what: str, stream: TextIO | None = None) -> Iterator[None]:
+    """Show on a terminal that ``what`` goes on, where nobody knows how far it has come."""
+    stream = stream or sys.stderr
+    if not stream.isatty():
+        yield
+        return
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with _bars(stream, *columns) as bars:
+        bars.add_task(what, total=None)
+        yield
+
+
+def _bars(stream: TextIO, *columns: Any) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    # Standard output is the result's: rich would print on the bar's console what is written there meanwhile.
+    return Bars(
+        *columns, console=Console(file=stream), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
 
 
 class _Bar:

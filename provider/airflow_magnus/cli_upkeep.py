@@ -64,21 +64,26 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
     run_ids = recorded_runs(run_log) if options.all else [stores.find(options.run)]
     marks = run_log.marks.collections()
     found: list[Verified] = []
-    unread = 0
-    with shown_progress("verify") as progress:
-        for run_id in run_ids:
-            try:
-                one = verify(
-                    run_log, objects, run_id, mark=marks.get(run_id), begun=progress.begin, ended=progress.end
-                )
-            except MagnusError as error:
-                if not options.all:
-                    raise
-                unread += 1
-                say(f"magnus: run {line(run_id)} cannot be verified: {error}")
-                continue
-            found.append(one)
+    unread: dict[str, str] = {}
+    try:
+        with shown_progress("verify") as progress:
+            for run_id in run_ids:
+                try:
+                    found.append(
+                        verify(
+                            run_log, objects, run_id,
+                            mark=marks.get(run_id), begun=progress.begin, ended=progress.end,
+                        )
+                    )  # fmt: skip
+                except MagnusError as error:
+                    if not options.all:
+                        raise
+                    unread[run_id] = str(error)
+    finally:  # also what was found before an interrupt; not amid the bar
+        for one in found:
             _tell_verified(one)
+        for run_id, why in unread.items():
+            say(f"magnus: run {line(run_id)} cannot be verified: {why}")
     if not options.all and found[0].elsewhere and not found[0].files:
         raise ConfigurationError(
             f"nothing was verified: the files of run {found[0].run_id} are in the catalog "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from airflow_magnus.runlog.retention import Policy
 from airflow_magnus.stores.marks import RunMarks
 from airflow_magnus.stores.objects import open_object_store
 from airflow_magnus.stores.parts import PartStore
-from airflow_magnus.stores.run_folders import run_folders
+from airflow_magnus.stores.run_folders import ObjectFolders, run_folders
 from contract_backends import ObjectBackend
 from upkeep_bench import MAKE, MONTH, OLD, YOUNG, Upkeep
 
@@ -74,6 +74,21 @@ def test_a_settled_run_is_whole_with_all_that_its_attempts_put(upkeep: Upkeep) -
     assert upkeep.verify("1").is_whole
     obstore.delete(upkeep.objects.store, "1/.versions/first/f")
     assert list(upkeep.damages("1")) == ["f"]
+
+
+def test_a_run_that_settles_while_it_is_looked_at_is_whole(
+    memory: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.run("1", files={"f": b"first"}, is_ended=False)
+    sizes = ObjectFolders.sizes
+
+    def listed(folders: ObjectFolders, run_id: str) -> Mapping[str, int]:
+        found = sizes(folders, run_id)
+        memory.write({"1/.versions/first/f": b"first", "1/f": b"other"})
+        return found
+
+    monkeypatch.setattr(ObjectFolders, "sizes", listed)
+    assert memory.verify("1").is_whole
 
 
 def test_files_that_another_run_holds_are_looked_for_there(upkeep: Upkeep) -> None:
@@ -234,6 +249,8 @@ def test_tasks_that_ran_again_after_their_run_was_collected_count_anew(memory: U
     memory.write({"1/f": b"new"})
     assert memory.gone(memory.gc()) == [], "it is young again"
     assert memory.keys("1") == ["1/f"]
+    assert memory.gone(memory.gc(older_than=MONTH * 0)) == ["1"]
+    assert memory.keys("1") == []
 
 
 # gc: hostile input

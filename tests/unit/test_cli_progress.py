@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from airflow_magnus import cli_progress
-from airflow_magnus.cli_progress import Lines, shown_progress
+from airflow_magnus.cli_progress import Lines, shown_progress, shown_work
 
 
 class Terminal(io.StringIO):
@@ -44,3 +44,19 @@ def test_what_takes_no_time_says_nothing() -> None:
     lines.begin(1, 1)
     lines.end(1)
     assert stream.getvalue() == ""
+
+
+def test_what_cannot_be_counted_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream, log = Terminal(), io.StringIO()
+    with shown_work("put", stream), shown_work("put", log):
+        pass
+    assert "put" in stream.getvalue()
+    assert "0:00:00" in stream.getvalue()
+    assert log.getvalue() == ""
+
+
+def test_the_result_goes_to_standard_output_beside_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_progress("verify", Terminal()):
+        print("result")
+    assert capsys.readouterr().out == "result\n"
