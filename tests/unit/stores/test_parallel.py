@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,11 +13,10 @@ from airflow_magnus.stores.parallel import FEW, MOST, Budget, Pace, in_parallel
 
 
 class Busy:
-    """A store that answers after a while, as often as it is asked or only one request after the other."""
+    """A store that answers after a while, however often it is asked."""
 
-    def __init__(self, seconds: float, *, is_serial: bool = False) -> None:
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._one = threading.Lock() if is_serial else None
         self._count = threading.Lock()
         self.now = self.most = 0
 
@@ -24,11 +24,7 @@ class Busy:
         with self._count:
             self.now += 1
             self.most = max(self.most, self.now)
-        if self._one is None:
-            time.sleep(self._seconds)
-        else:
-            with self._one:
-                time.sleep(self._seconds)
+        time.sleep(self._seconds)
         with self._count:
             self.now -= 1
         return number
@@ -41,13 +37,39 @@ def test_many_at_a_time_where_each_takes_long() -> None:
     assert busy.most == MOST
 
 
-def test_few_at_a_time_where_more_are_no_faster() -> None:
-    busy, pace = Busy(0.002, is_serial=True), Pace()
-    in_parallel(busy, range(300), pace)
-    assert pace.now == FEW
-    busy.most = 0
-    in_parallel(busy, range(100), pace)
-    assert busy.most <= FEW
+class Clock:
+    """A store that serves so many requests a second, however many there are at a time; and its time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(parallel.time, "monotonic", lambda: self.now)
+
+    def serve(self, pace: Pace, count: int, rate: Callable[[int], float]) -> list[int]:
+        """The numbers at a time that the pace tried."""
+        tried = [pace.now]
+        pace.begin()
+        for _ in range(count):
+            self.now += 1 / rate(pace.now)
+            pace.count()
+            if pace.now != tried[-1]:
+                tried.append(pace.now)
+        return tried
+
+
+def test_few_at_a_time_where_more_are_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, pace = Clock(monkeypatch), Pace()
+    assert clock.serve(pace, 1_000, lambda at_once: 2_000) == [FEW, 4 * FEW, FEW]
+    assert clock.serve(pace, 1_000, lambda at_once: 200_000) == [FEW], "once is enough"
+
+
+def test_as_many_at_a_time_as_make_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, pace = Clock(monkeypatch), Pace()
+    assert clock.serve(pace, 2_000, lambda at_once: min(at_once, 4 * FEW) / 0.02) == [
+        FEW, 4 * FEW, 16 * FEW if 16 * FEW < MOST else MOST, 4 * FEW,
+    ]  # fmt: skip
+    pace = Pace()
+    clock.serve(pace, 2_000, lambda at_once: at_once / 0.02)
+    assert pace.now == MOST
 
 
 def test_what_was_found_out_is_kept() -> None:
