@@ -80,6 +80,10 @@ class RunIdTakenError(TerminalError, ValueError):
     """A run id was given that another run has already."""
 
 
+class RecordError(TerminalError, ValueError):
+    """An object of the run log cannot be read, or could not be read again if it were written."""
+
+
 class AttemptLostError(TerminalError):
     """Another attempt of the same step has taken over; what this one made is not recorded."""
 

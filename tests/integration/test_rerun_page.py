@@ -338,8 +338,8 @@ def test_link_cannot_ask_for_another_run(
 ) -> None:
     logs = airflow_home / "magnus" / "run_log"
     (logs / "another-run").mkdir(exist_ok=True)
-    header = (logs / failed.run_id / "run.json").read_text().replace(DAG_ID, "other-dag")
-    (logs / "another-run" / "run.json").write_text(header)
+    header = json.loads((logs / failed.run_id / "run.json").read_text().replace(DAG_ID, "other-dag"))
+    (logs / "another-run" / "run.json").write_text(json.dumps({**header, "run_id": "another-run"}))
     answer = client("admin").get(url(failed, run=wanted))
     assert (answer.status_code, "There is no run log of" in words(answer.text)) == (404, True)
     assert "other-dag" not in answer.text

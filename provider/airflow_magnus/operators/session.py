@@ -20,6 +20,7 @@ from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
+from airflow_magnus.runlog.texts import MAX_LEVELS, is_deeper
 
 if TYPE_CHECKING:
     from airflow_magnus.stores.attempts import OpenAttempt
@@ -102,6 +103,9 @@ class StepSession:
         return found if name is None else found[name]
 
     def _on_track(self, metrics: Mapping[str, Any]) -> None:
+        for name, value in metrics.items():
+            if is_deeper(value):
+                raise ParameterError(f"metric {name!r} is nested deeper than {MAX_LEVELS} levels")
         self.metrics.update(metrics)
 
     def _on_get_from_catalog(self, name: str, folder: str | None, literal: bool = False) -> None:
@@ -155,7 +159,9 @@ class StepSession:
                 text = json.dumps(value, ensure_ascii=False)
                 text.encode()  # half a surrogate pair is no text that could be stored
                 plain = json.loads(text)
-            except (TypeError, ValueError) as error:
+                if is_deeper(plain):
+                    raise ValueError(f"it is nested deeper than {MAX_LEVELS} levels")
+            except (TypeError, ValueError, RecursionError) as error:
                 raise ParameterError(
                     f"parameter {name!r} has a value of type {type(value).__name__} that cannot be stored ({error}): "
                     "return text, numbers, true, false, null, lists and mappings of them; "

@@ -74,6 +74,7 @@ def _shortened(encoded: str, name: str, limit: int) -> str:
 def safe_run_id(text: str) -> str:
     """A run id that is fit for folders, keys and shells: letters, digits and ``_ . = @ -``."""
     safe = re.sub(r"[^A-Za-z0-9_.=@-]+", "-", text).strip(".-") or "run"
+    safe = re.sub(r"\.json$", "-json", safe)  # a run's document ends so
     if len(safe) > MAX_RUN_ID:
         safe = f"{safe[: MAX_RUN_ID - 17]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return safe

@@ -66,12 +66,16 @@ def walked_path(
     outcome; one that was killed has no outcome yet), the way is the one that can reach the target and has records.
     """
     path: list[str] = []
+    gone: set[str] = set()
     current = start
     reaches = _Reach(edges, target) if target is not None else None
-    while current and current != target:
+    while (
+        current and current != target and current not in gone
+    ):  # in a circle no pipeline goes, but a record may
         if reaches is None and current not in statuses:
             break
         path.append(current)
+        gone.add(current)
         after_success, after_failure = edges(current)
         taken, other = after_success, after_failure
         if statuses.get(current) == "FAIL":

@@ -21,9 +21,25 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 PartKind = Literal["open", "close", "carry"]
-_PART = re.compile(r"(?P<graph>[^/]+)/(?P<step>[^/]+)/(?P<number>\d+)\.(?P<kind>open|close|carry)\.json$")
+_PART = re.compile(
+    r"/steps/(?P<graph>[^/]+)/(?P<step>[^/]+)/(?P<number>\d+)\.(?P<kind>open|close|carry)\.json$"
+)
 _READABLE = " !$&'()+,;=@[]{}"
 _LONGEST_SEGMENT = 180
+_LONGEST_RUN_ID = 240  # names of files have at most 255 bytes, and obstore adds some while it writes one
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text can be the id of a run: the name of its folder, and with ``.json`` that of its document."""
+    return (
+        bool(text.strip())
+        and text.isprintable()
+        and not text.startswith(".")
+        and not text.endswith(".json")
+        and "/" not in text
+        and "\\" not in text
+        and len(text.encode()) <= _LONGEST_RUN_ID
+    )
 
 
 def segment(name: str) -> str:

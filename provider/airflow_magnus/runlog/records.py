@@ -31,10 +31,13 @@ def timestamp() -> str:
 
 
 def duration(start: str, end: str) -> str:
-    """The time between two timestamps, as ``H:MM:SS.ffffff``; "" while one is missing."""
+    """The time between two timestamps, as ``H:MM:SS.ffffff``; "" while one is missing or none."""
     if not (start and end):
         return ""
-    return str(datetime.fromisoformat(end) - datetime.fromisoformat(start))
+    try:
+        return str(datetime.fromisoformat(end) - datetime.fromisoformat(start))
+    except (ValueError, TypeError):  # not of ours
+        return ""
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +13,11 @@ from airflow_magnus.errors import AttemptLostError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.history import Attempt, StepHistory, histories_of
 from airflow_magnus.runlog.records import MARKED, AttemptClosed, AttemptOpened, StepIdentity
+from airflow_magnus.runlog.texts import record_of, text_of
 from airflow_magnus.stores.parallel import Pace, in_parallel
 from airflow_magnus.stores.parts import READERS, PartStore
 
+log = logging.getLogger(__name__)
 KILLED = (
     "no end was recorded: the process was killed or lost its machine; "
     "what it made is not part of the run, the next attempt makes it again"
@@ -75,7 +78,7 @@ class AttemptStore:
                 branches=list(branches),
                 items=list(items),
             )
-            if self._parts.create(self._key(run_id, opened, "open"), opened.model_dump_json()):
+            if self._create(run_id, opened, "open"):
                 return OpenAttempt(opened, is_first=is_first)
             number += 1
 
@@ -86,27 +89,28 @@ class AttemptStore:
         text = self._parts.read([key]).get(key)
         if text is None:
             return None
-        opened = AttemptOpened.model_validate_json(text)
+        opened = record_of(AttemptOpened, text, self._place(key))
         if opened.attempt_id != attempt_id:
             self.close_left_open(run_id, opened)
             return None
         carried = None
         if has_carry:
             carry_key = self._key(run_id, opened, "carry")
-            carried = AttemptClosed.model_validate_json(self._parts.read([carry_key])[carry_key])
+            text = self._parts.read([carry_key])[carry_key]
+            carried = record_of(AttemptClosed, text, self._place(carry_key))
         return OpenAttempt(opened, carried)
 
     def close_left_open(self, run_id: str, opened: AttemptOpened, message: str = KILLED) -> None:
         """Record as failed an attempt whose process is gone; does nothing when it closed itself meanwhile."""
         closed = opened.ended(status="FAIL", message=message)
-        self._parts.create(self._key(run_id, opened, "close"), closed.model_dump_json())
+        self._create(run_id, closed, "close")
 
     def close(self, run_id: str, closed: AttemptClosed) -> None:
         """Record the outcome of an attempt; this makes what it put and set visible. Cost: 1 request.
 
         :raises AttemptLostError: when a later attempt has closed this one, as it took it for dead.
         """
-        if not self._parts.create(self._key(run_id, closed, "close"), closed.model_dump_json()):
+        if not self._create(run_id, closed, "close"):
             raise AttemptLostError(
                 f"attempt {closed.number} of step {closed.step.internal_name!r} of run {run_id} was taken for dead "
                 "and another one has begun: nothing of this attempt is recorded, and nothing of it is needed"
@@ -114,7 +118,8 @@ class AttemptStore:
 
     def carry(self, run_id: str, so_far: AttemptClosed) -> None:
         """Keep what an attempt made before it was deferred; read again when it resumes. Cost: 1 request."""
-        self._parts.put(self._key(run_id, so_far, "carry"), so_far.model_dump_json())
+        key = self._key(run_id, so_far, "carry")
+        self._parts.put(key, text_of(so_far, key))
 
     def record(
         self, run_id: str, step: StepIdentity, attempt_id: str, scheduler: Mapping[str, Any], **outcome: Any
@@ -125,7 +130,7 @@ class AttemptStore:
 
     def append(self, run_id: str, closed: AttemptClosed) -> None:
         """Record an outcome under the next number that is free, from its own on. Cost: 1 request."""
-        while not self._parts.create(self._key(run_id, closed, "close"), closed.model_dump_json()):
+        while not self._create(run_id, closed, "close"):
             closed = closed.model_copy(update={"number": closed.number + 1})
 
     def append_all(self, run_id: str, closed: Iterable[AttemptClosed]) -> None:
@@ -163,12 +168,15 @@ class AttemptStore:
         text = self._parts.read([key]).get(key)
         if text is None:
             return None
-        place = json.loads(text)
-        outcome = self._parts.read([place["key"]]).get(place["key"])
-        if outcome is None:
+        try:
+            place = json.loads(text)
+            run_id, key = place["run_id"], place["key"]
+            outcome = self._parts.read([key]).get(key)
+            closed = record_of(AttemptClosed, outcome, self._place(key)) if outcome is not None else None
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            log.warning("%s is not used: %s", self._place(layout.fingerprint_key(fingerprint)), error)
             return None
-        closed = AttemptClosed.model_validate_json(outcome)
-        return (place["run_id"], closed) if closed.status == "SUCCESS" else None
+        return (run_id, closed) if closed is not None and closed.status == "SUCCESS" else None
 
     def graph(
         self, run_id: str, graph_name: str, steps: Iterable[str] | None = None
@@ -198,10 +206,22 @@ class AttemptStore:
         return self._graphs(_latest_of(keys))
 
     def _graphs(self, keys: Iterable[str]) -> dict[str, dict[str, StepHistory]]:
-        texts = self._parts.read([key for key in keys if key.endswith((".open.json", ".close.json"))])
-        opened = [AttemptOpened.model_validate_json(t) for k, t in texts.items() if k.endswith(".open.json")]
-        closed = [AttemptClosed.model_validate_json(t) for k, t in texts.items() if k.endswith(".close.json")]
+        kinds = {key: part[2] for key in keys if (part := layout.parse_part(key)) and part[2] != "carry"}
+        opened, closed = [], []
+        for key, text in self._parts.read(kinds).items():
+            if kinds[key] == "open":
+                opened.append(record_of(AttemptOpened, text, self._place(key)))
+            else:
+                closed.append(record_of(AttemptClosed, text, self._place(key)))
         return histories_of(opened, closed)
+
+    def _create(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> bool:
+        key = self._key(run_id, part, kind)
+        return self._parts.create(key, text_of(part, key))
+
+    def _place(self, key: str) -> str:
+        """For people: where a part is."""
+        return f"{self._parts.location}/{key}"
 
     def _key(self, run_id: str, part: AttemptOpened | AttemptClosed, kind: layout.PartKind) -> str:
         return layout.part_key(run_id, part.step.graph_name, part.step.name, part.number, kind)

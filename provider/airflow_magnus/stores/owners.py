@@ -14,7 +14,11 @@ def goes_on(header: RunHeader) -> bool:
     owner = header.scheduler
     if owner.get("type") != "command" or owner.get("hostname") != socket.gethostname():
         return True
-    return bool(process_started(int(owner["pid"])) == owner.get("started", ""))
+    try:
+        pid = int(owner["pid"])
+    except (KeyError, TypeError, ValueError):
+        return True
+    return bool(process_started(pid) == owner.get("started", ""))
 
 
 def process_started(pid: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from airflow_magnus.errors import MissingExtraError, StoreError
+from airflow_magnus.errors import MissingExtraError, RecordError, StoreError
+from airflow_magnus.runlog.texts import unreadable
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.objects import first_part, probe
 from airflow_magnus.stores.parallel import in_parallel
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_MD5 = 32
 READERS = 16
 """Requests at a time when many parts are read."""
+MAX_BYTES = 256 * 1024 * 1024
+"""How large an object may be that is read: the document of a run with a million files."""
 PATIENCE = 60.0
 """Seconds in all that a call tries again to reach a database."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 4.0
@@ -122,14 +127,32 @@ class ObjectParts:
         return {key: text for key, text in zip(wanted, found, strict=True) if text is not None}
 
     def _read(self, key: str) -> str | None:
-        import obstore
-
         try:
-            return bytes(self._client.run(lambda store: obstore.get(store, key).bytes())).decode()
+            return self._client.run(lambda store: self._bytes(store, key)).decode()
         except FileNotFoundError:
             return None
+        except RecordError:
+            raise
+        except UnicodeDecodeError as error:
+            raise unreadable(f"{self.location}/{key}", error) from error
         except Exception as error:
             raise StoreError(f"cannot read {self.location}/{key}: {first_part(str(error))}") from error
+
+    def _bytes(self, store: Any, key: str) -> bytes:
+        """An object; asked for again when it came damaged: the ETag of a small object of S3 is mostly its MD5."""
+        import obstore
+
+        before = None
+        while True:
+            found = obstore.get(store, key)
+            if found.meta["size"] > MAX_BYTES:
+                raise unreadable(f"{self.location}/{key}", f"it has {found.meta['size']} bytes")
+            data, tag = bytes(found.bytes()), str(found.meta.get("e_tag") or "").strip('"')
+            if len(tag) != _MD5 or hashlib.md5(data, usedforsecurity=False).hexdigest() == tag:
+                return data
+            if data == before:  # the tag is none (objects that the server encrypts)
+                return data
+            before = data
 
     def list_keys(self, prefix: str) -> list[str]:
         import obstore

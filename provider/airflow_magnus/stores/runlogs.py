@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
-from airflow_magnus.errors import RunIdTakenError, RunNotFoundError, StoreError
+from airflow_magnus.errors import (
+    ConfigurationError,
+    RecordError,
+    RunIdTakenError,
+    RunNotFoundError,
+    StoreError,
+)
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.document import run_log
 from airflow_magnus.runlog.records import RunHeader, RunLog, StepIdentity
+from airflow_magnus.runlog.texts import record_of, text_of, unreadable
 from airflow_magnus.stores.attempts import AttemptStore
 from airflow_magnus.stores.marks import RunMarks
 from airflow_magnus.stores.owners import goes_on, is_same_run
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 """How a run is asked for by how many came after it: ``latest``, ``latest~1`` …"""
 _MOST_RUNS_OF_ONE_NAME = 10_000
@@ -52,10 +63,16 @@ class RunLogStore(AttemptStore):
         """Take the header's run id for this run, before anything of it runs. Cost: 2 requests.
 
         :raises RunIdTakenError: when another run has this id.
+        :raises ConfigurationError: when no run can have it.
         """
+        if not layout.is_run_id(header.run_id):
+            raise ConfigurationError(
+                f"{header.run_id[:300]!a} cannot be the id of a run: its folder is called so"
+            )
         # A document without a header is a run of another tool, or one whose parts were removed: keep it.
         has_document = bool(self._parts.read([layout.document_key(header.run_id)]))
-        if has_document or not self._parts.create(layout.header_key(header.run_id), header.model_dump_json()):
+        text = text_of(header, f"run {header.run_id}")
+        if has_document or not self._parts.create(layout.header_key(header.run_id), text):
             raise RunIdTakenError(
                 f"run id {header.run_id!r} is taken by an earlier run in {self.location}: give another --run-id, "
                 "or leave it out and one is made"
@@ -66,12 +83,23 @@ class RunLogStore(AttemptStore):
 
         :raises RunNotFoundError: when no run has this id.
         """
-        found = self._parts.read([layout.header_key(run_id)])
-        if not found:
-            raise RunNotFoundError(
-                f"no run {run_id!r} in the run log store at {self.location}: `magnus runlog list` shows those there"
-            )
-        return RunHeader.model_validate_json(next(iter(found.values())))
+        key = layout.header_key(run_id)
+        text = self._parts.read([key]).get(key) if layout.is_run_id(run_id) else None
+        if text is None:
+            raise self._missing(run_id)
+        return self._header_of(run_id, text)
+
+    def _missing(self, run_id: str) -> RunNotFoundError:
+        return RunNotFoundError(
+            f"no run {run_id[:300]!r} in the run log store at {self.location}: `magnus runlog list` shows those there"
+        )
+
+    def _header_of(self, run_id: str, text: str) -> RunHeader:
+        place = self._place(layout.header_key(run_id))
+        header = record_of(RunHeader, text, place)
+        if header.run_id != run_id:
+            raise unreadable(place, f"it is the header of run {header.run_id[:300]!r}")
+        return header
 
     def claim_for(self, header: RunHeader, complete: Callable[[RunHeader], RunHeader]) -> RunHeader:
         """The header of an Airflow run: the one it claimed before, or a new claim of the next free id.
@@ -117,10 +145,35 @@ class RunLogStore(AttemptStore):
         return self._parts.list_keys(layout.steps_prefix(run_id))
 
     def headers(self) -> list[RunHeader]:
-        """The headers of all runs, the one that started first in front. Cost: 1 LIST and 1 read a run."""
-        texts = self._parts.read(layout.header_key(run_id) for run_id in self.run_ids())
-        found = [RunHeader.model_validate_json(text) for text in texts.values()]
-        return sorted(found, key=lambda header: (header.started, header.run_id))
+        """The headers of all runs, the one that started first in front. Cost: 1 LIST and 1 read a run.
+
+        One that cannot be read is left out, with a warning that names it.
+        """
+        keys = {layout.header_key(run_id): run_id for run_id in self.run_ids()}
+        texts = self._texts_of_many(keys)
+        found = [
+            self._told(self._header_of, keys[key], text) for key, text in texts.items() if text is not None
+        ]
+        return sorted(filter(None, found), key=lambda header: (header.started, header.run_id))
+
+    def _texts_of_many(self, keys: Collection[str]) -> Mapping[str, str | None]:
+        """The texts of those keys that exist; None, and a warning, of what is no text."""
+        try:
+            return self._parts.read(keys)
+        except RecordError:
+            texts: dict[str, str | None] = {}
+            for key in keys:
+                found = self._told(self._parts.read, [key])
+                texts.update({key: None} if found is None else found)
+            return texts
+
+    def _told(self, read: Callable[..., T], *arguments: Any) -> T | None:
+        """What ``read`` gives; None, and a warning, when it cannot read an object."""
+        try:
+            return read(*arguments)
+        except RecordError as error:
+            log.warning("left out: %s", error)
+            return None
 
     def find(self, wanted: str, pipeline: str | None = None) -> RunLog:
         """The run log of a run, asked for by its id or by Airflow's own run id.
@@ -141,12 +194,10 @@ class RunLogStore(AttemptStore):
         """
         if back := LATEST.fullmatch(wanted):
             return self.latest(int(back[1] or 0))
-        if self._parts.read([layout.header_key(wanted), layout.document_key(wanted)]):
+        keys = [layout.header_key(wanted), layout.document_key(wanted)]
+        if layout.is_run_id(wanted) and self._parts.read(keys):
             return wanted
-        missing = RunNotFoundError(
-            f"no run {wanted!r} in the run log store at {self.location}: `magnus runlog list` shows those there"
-        )
-        return self._with_airflow_id(wanted, None, missing)
+        return self._with_airflow_id(wanted, None, self._missing(wanted))
 
     def _with_airflow_id(self, wanted: str, pipeline: str | None, missing: RunNotFoundError) -> str:
         found = [h for h in self.headers() if h.scheduler.get("run_id") == wanted]
@@ -185,10 +236,28 @@ class RunLogStore(AttemptStore):
         return ended
 
     def summaries(self) -> list[RunLog]:
-        """All runs without their steps, the one that started first in front. Cost: 1 LIST and 2 reads a run."""
+        """All runs without their steps, the one that started first in front. Cost: 1 LIST and 2 reads a run.
+
+        What cannot be read is left out, with a warning that names it.
+        """
         headers = self.headers()
-        documents = self._parts.read(layout.document_key(header.run_id) for header in headers)
-        return [_summary(header, documents.get(layout.document_key(header.run_id))) for header in headers]
+        keys = {layout.document_key(header.run_id): header for header in headers}
+        texts = self._texts_of_many(keys)
+        found = [
+            self._told(self._summary, header, texts.get(key))
+            for key, header in keys.items()
+            if key not in texts or texts[key] is not None
+        ]
+        return list(filter(None, found))
+
+    def _summary(self, header: RunHeader, document: str | None) -> RunLog:
+        found = self._document_of(header.run_id, document) if document is not None else run_log(header, {})
+        if found.status == "PROCESSING" and not goes_on(header):
+            found.status = "FAIL"  # its process is gone
+        return found.model_copy(update={"steps": {}, "pipeline": header.pipeline})
+
+    def _document_of(self, run_id: str, text: str) -> RunLog:
+        return record_of(RunLog, text, self._place(layout.document_key(run_id)))
 
     # documents
 
@@ -197,7 +266,12 @@ class RunLogStore(AttemptStore):
 
         :raises RunNotFoundError: when no run has this id.
         """
-        return run_log(self.header(run_id), self.graphs(run_id))
+        header, graphs = self.header(run_id), self.graphs(run_id)
+        try:
+            return run_log(header, graphs)
+        except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+            place = self._place(layout.header_key(run_id))
+            raise unreadable(place, f"no run can be put together from it: {error!r}") from error
 
     def write_document(self, run_id: str) -> RunLog:
         """Write the document of a run anew from its parts, until no part has come while it was written."""
@@ -248,9 +322,14 @@ class RunLogStore(AttemptStore):
         """Let the document of a run that has ended and goes on again say so. Cost: 1 request when it says so already."""
         key = layout.document_key(run_id)
         text = self._parts.read([key]).get(key)
-        if text is not None and RunLog.model_validate_json(text).status != "PROCESSING":
+        if text is not None and not self._goes_on(run_id, text):
             log = self.assemble(run_id).model_copy(update={"status": "PROCESSING"})
             self.keep_document(log)
+
+    def _goes_on(self, run_id: str, document: str) -> bool:
+        """Whether a document says so; one that cannot be read does not, and is written anew."""
+        found = self._told(self._document_of, run_id, document)
+        return found is not None and found.status == "PROCESSING"
 
     def read(self, run_id: str) -> RunLog:
         """The run log of a run: its document, or assembled when it has none.
@@ -258,12 +337,5 @@ class RunLogStore(AttemptStore):
         :raises RunNotFoundError: when no run has this id.
         """
         key = layout.document_key(run_id)
-        text = self._parts.read([key]).get(key)
-        return RunLog.model_validate_json(text) if text is not None else self.assemble(run_id)
-
-
-def _summary(header: RunHeader, document: str | None) -> RunLog:
-    log = RunLog.model_validate_json(document) if document else run_log(header, {})
-    if log.status == "PROCESSING" and not goes_on(header):
-        log.status = "FAIL"  # its process is gone
-    return log.model_copy(update={"steps": {}, "pipeline": header.pipeline})
+        text = self._parts.read([key]).get(key) if layout.is_run_id(run_id) else None
+        return self._document_of(run_id, text) if text is not None else self.assemble(run_id)

@@ -103,6 +103,7 @@ def test_ids_differ_when_a_short_name_imitates_a_shortened_one() -> None:
         ("d.manual__2026-11-21T03:02:33.3+00:00", "d.manual__2026-11-21T03-02-33.3-00-00"),
         ("corpusrun1", "corpusrun1"),
         ("../x/y", "x-y"),
+        ("x.json", "x-json"),
         ("...", "run"),
     ],
 )
