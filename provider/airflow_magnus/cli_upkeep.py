@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_magnus.cli_output import columns, line, number, say, tell
 from airflow_magnus.cli_progress import shown_progress
 from airflow_magnus.cli_stores import RUN, Stores
-from airflow_magnus.errors import ConfigurationError, MagnusError
+from airflow_magnus.errors import ConfigurationError, MagnusError, RunNotFoundError
 
 if TYPE_CHECKING:
     from airflow_magnus.runlog.retention import Verdict
@@ -56,12 +56,11 @@ def add_gc(parser: argparse.ArgumentParser) -> None:
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
     from airflow_magnus.runlog.plan_text import size_text
-    from airflow_magnus.stores.contents import recorded_runs
     from airflow_magnus.stores.verification import verify
 
     stores = Stores(options)
     run_log, objects = stores.services.run_log, stores.objects
-    run_ids = recorded_runs(run_log) if options.all else [stores.find(options.run)]
+    run_ids = run_log.run_ids() if options.all else [stores.find(options.run)]
     marks = run_log.marks.collections()
     found: list[Verified] = []
     unread: dict[str, str] = {}
@@ -78,6 +77,8 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
                 except MagnusError as error:
                     if not options.all:
                         raise
+                    if isinstance(error, RunNotFoundError):
+                        continue  # a folder among the run logs that is none
                     unread[run_id] = str(error)
     finally:  # also what was found before an interrupt; not amid the bar
         for one in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,27 @@ def test_a_header_that_claims_to_be_of_another_run_moves_nothing(memory: Upkeep)
     assert [one.run_id for one in choice.chosen] == ["1"]
     assert set(choice.unreadable) == {"poison", "broken"}
     assert "header is that of run 'young'" in choice.unreadable["poison"]
+
+
+def test_an_object_that_is_no_text_concerns_its_own_run_alone(
+    memory: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run_id in ("header", "document", "part", "whole", "young"):
+        memory.run(run_id, YOUNG if run_id in ("part", "young") else OLD)
+    (part, *_) = [key for key in memory.parts.list_keys("part/steps") if key.endswith(".close.json")]
+    broken = {layout.header_key("header"), layout.document_key("document"), part}
+    read = memory.parts.read
+
+    def checked(keys: Iterable[str]) -> Mapping[str, str]:
+        wanted = list(keys)
+        if broken & set(wanted):
+            raise ValueError("no UTF-8")
+        return read(wanted)
+
+    monkeypatch.setattr(memory.parts, "read", checked)
+    choice = memory.collector().choose(Policy(MONTH))
+    assert [one.run_id for one in choice.chosen] == ["whole"]
+    assert choice.unreadable == dict.fromkeys(["header", "document", "part"], "no UTF-8")
 
 
 def test_links_are_removed_and_never_followed(local: Upkeep, tmp_path: Path) -> None:

@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
 
 from airflow_magnus.operators import rerun
+from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.operators.step import StepMixin
 from airflow_magnus.runlog.records import OUTSIDE, RunLog
 from pipelines import linear, parallel, shell
 
@@ -312,3 +316,30 @@ def test_a_run_that_goes_on_is_kept_and_one_whose_process_is_gone_goes(
     assert magnus("catalog", "gc", "--older-than", "0s", "--pin", "1", "--pin", "2", "--pin", "10")[
         1
     ].startswith("run slow  1 file")
+
+
+class _Task(StepMixin, BashOperator):
+    pass
+
+
+def test_runs_of_airflow_are_found_where_airflow_keeps_them(
+    run_dag: Callable[..., Any], magnus: Magnus
+) -> None:
+    """A DAG that is written by hand, without an end for its run log."""
+    with DAG("upkeep", schedule=None) as made:
+        _Task(task_id="make", bash_command="echo 1 > data/a.txt", cwd=".", step=StepSettings(put=["*"]))
+    log, states = run_dag(made)
+    assert states == {"make": "success"}
+    code, out, err = magnus("catalog", "list", "--airflow", log.run_id)
+    assert (code, out.split()[0]) == (0, "a.txt"), err
+    assert magnus("catalog", "verify", "--airflow", log.scheduler["run_id"])[:2] == (
+        0,
+        "1 run, 1 file, 2 B: whole\n",
+    )
+    code, out, err = magnus("catalog", "gc", "--airflow", "--older-than", "0s", "--dry-run")
+    assert f"run {log.run_id}" not in out
+    assert f"`magnus runlog repair --airflow {log.run_id}`" in err
+    assert magnus("runlog", "repair", "--airflow", log.run_id)[0] == 0
+    out = magnus("catalog", "gc", "--airflow", "--older-than", "0s", "--dry-run")[1]
+    assert f"run {log.run_id} " in out
+    assert magnus("catalog", "list", log.run_id)[0] == 2, "the command line's own stores are others"

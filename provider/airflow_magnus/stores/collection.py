@@ -108,7 +108,7 @@ class Collector:
             sizes = self._folders.sizes(run_id)
             is_rest = verdict.action == "finish"
             named = [] if sizes or is_rest else records_of(self._run_log, run_id)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             return str(error)
         mark = self._marks.get(run_id)
         own = [

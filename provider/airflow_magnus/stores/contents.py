@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from airflow_magnus.errors import RunNotFoundError, StoreError
-from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.contents import Held, contents, contents_of_document, recorded
 from airflow_magnus.stores.runlogs import RunLogStore
 
@@ -41,14 +40,6 @@ def records_of(run_log: RunLogStore, run_id: str) -> list[Held]:
         return recorded(run_log.graphs(run_id))
 
     return _readable(run_log, run_id, read)
-
-
-def recorded_runs(run_log: RunLogStore) -> list[str]:
-    """The ids of the runs that have a header or a document, sorted. Cost: 1 LIST and 2 reads a run."""
-    run_ids = run_log.run_ids()
-    keys = [key for run_id in run_ids for key in (layout.header_key(run_id), layout.document_key(run_id))]
-    there = run_log.texts(keys)
-    return [r for r in run_ids if layout.header_key(r) in there or layout.document_key(r) in there]
 
 
 def _readable(run_log: RunLogStore, run_id: str, read: Callable[[], R]) -> R:

@@ -55,11 +55,11 @@ class RunReader:
         pinned = {*self._run_log.marks.pinned(), *self._asked.pins}
         collected = self._run_log.marks.collections()
         run_ids = [run_id for run_id in self._run_log.run_ids() if run_id not in passed_over]
-        documents = self._run_log.texts(layout.document_key(run_id) for run_id in run_ids)
-        headers = self._run_log.texts(layout.header_key(run_id) for run_id in run_ids)
+        documents = self._texts({layout.document_key(run_id): run_id for run_id in run_ids})
+        headers = self._texts({layout.header_key(run_id): run_id for run_id in run_ids})
         for run_id in run_ids:
             text = headers.get(layout.header_key(run_id))
-            if text is None:
+            if text is None or run_id in self.unreadable:
                 continue  # of another tool: nobody knows what it needs, and its folder is left alone
             try:
                 header = _checked(run_id, text)
@@ -70,6 +70,19 @@ class RunReader:
             else:
                 found.append(facts)
         return found
+
+    def _texts(self, keys: Mapping[str, str]) -> Mapping[str, str]:
+        """The texts of keys that each belong to a run; what is no text makes its run unreadable, not all of them."""
+        try:
+            return self._run_log.texts(keys)
+        except ValueError:
+            found: dict[str, str] = {}
+            for key, run_id in keys.items():
+                try:
+                    found.update(self._run_log.texts([key]))
+                except ValueError as error:
+                    self.unreadable[run_id] = " ".join(str(error).split())[:300]
+            return found
 
     def _log(self, header: RunHeader, document: str | None) -> RunLog:
         if document is not None:
@@ -115,11 +128,12 @@ class RunReader:
         return dict(zip(run_ids, found, strict=True))
 
     def _named_by(self, run_id: str) -> set[str]:
-        keys = self._run_log.keys_of_parts(run_id)
-        outcomes = [key for key in keys if key.endswith((".close.json", ".carry.json"))]
+        parts = self._run_log.keys_of_parts(run_id)
+        outcomes = [key for key in parts if key.endswith((".close.json", ".carry.json"))]
         found: set[str] = set()
         for start in range(0, len(outcomes), _AT_ONCE):
-            for key, text in self._run_log.texts(outcomes[start : start + _AT_ONCE]).items():
+            keys = dict.fromkeys(outcomes[start : start + _AT_ONCE], run_id)
+            for key, text in self._texts(keys).items():
                 try:
                     entries = json.loads(text).get("data_catalog") or []
                     found |= {str(entry["catalog_relative_path"]).partition("/")[0] for entry in entries}
