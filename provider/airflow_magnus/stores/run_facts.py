@@ -16,7 +16,6 @@ from airflow_magnus.runlog.records import BranchLog, RunHeader, RunLog, StepLog
 from airflow_magnus.runlog.retention import RunFacts
 from airflow_magnus.stores.owners import goes_on
 from airflow_magnus.stores.parallel import in_parallel
-from airflow_magnus.stores.run_folders import names_folder
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.services import catalog_location
 
@@ -115,7 +114,7 @@ class RunReader:
         is_ended = header.run_id in self._asked.ended or not goes_on(header)
         if log.status == "PROCESSING" and not is_ended:
             return _goes_on(header)
-        if not names_folder(header.run_id):
+        if not layout.is_run_id(header.run_id):
             return "its id is not fit for the name of a folder"
         location = _location_of(header)
         if location and location != self._location:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_magnus.errors import StoreError
+from airflow_magnus.runlog.layout import is_run_id
 from airflow_magnus.stores.objects import explain
 
 _AT_ONCE = 1_000
@@ -33,17 +34,6 @@ class RunFolders(Protocol):
         :raises ValueError: for a key outside the folder; nothing is removed then.
         :raises StoreError: when one cannot be removed.
         """
-
-
-def names_folder(run_id: str) -> bool:
-    """Whether a run id is fit to name the folder of a run: one segment of a key, and none that has a meaning."""
-    return (
-        bool(run_id.strip())
-        and run_id.isprintable()
-        and not run_id.startswith(".")
-        and "/" not in run_id
-        and "\\" not in run_id
-    )
 
 
 def run_folders(store: Any, location: str) -> RunFolders:
@@ -157,7 +147,7 @@ class LocalFolders:
 
 
 def _check_id(run_id: str) -> None:
-    if not names_folder(run_id):
+    if not is_run_id(run_id):
         raise StoreError(f"{run_id!a} cannot be the name of a run's folder in the catalog: it is left alone")
 
 
