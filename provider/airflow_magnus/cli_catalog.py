@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_magnus.cli_output import columns, line, number, say, tell
-from airflow_magnus.cli_progress import shown_progress, shown_work
+from airflow_magnus.cli_progress import shown_progress
 from airflow_magnus.cli_stores import RUN, Stores, add_stores
 from airflow_magnus.cli_upkeep import GC, VERIFY, add_gc, add_verify
 from airflow_magnus.errors import CatalogError
@@ -17,8 +17,6 @@ FAULTY = 1
 _PUT = """Store files in the catalog of a run that has ended, recorded as put from outside. Without --step they stand
 beside the steps; with it the step is recorded as having put them, and a re-run takes them over."""
 _PIN = "Keep the files of runs whatever their age. Without a run: print those that are pinned."
-_CHUNK = 512
-"""Files that are fetched between two signs of progress."""
 
 
 def add_catalog(parser: argparse.ArgumentParser) -> None:
@@ -100,19 +98,13 @@ def _get(options: argparse.Namespace, _: list[str]) -> int:
     chosen = [held.entry for name, held in found.items() if any(matches(p, name) for p in patterns)]
     located = catalog.located(run_id, chosen)
     folder = options.to or Path(stores.services.compute_data_folder)
-    size = 0
     try:
         with shown_progress("get") as progress:
-            progress.begin(len(located), sum(entry.size or 0 for entry in located))
-            for start in range(0, len(located), _CHUNK):
-                some = {entry.name: entry for entry in located[start : start + _CHUNK]}
-                moved = catalog.get(some, folder, ["**"])
-                size += moved.size
-                progress.end(moved.size, moved.files)
+            moved = catalog.get({e.name: e for e in located}, folder, ["**"], progress=progress)
     except CatalogError as error:
         say(f"magnus: {error}")
         return FAULTY
-    tell(f"{number(len(located), 'file')}, {size_text(size)}, of run {run_id} in {folder}")
+    tell(f"{number(len(located), 'file')}, {size_text(moved.size)}, of run {run_id} in {folder}")
     return FAULTY if unmatched else 0
 
 
@@ -128,9 +120,15 @@ def _put(options: argparse.Namespace, _: list[str]) -> int:
     services.heed(services.run_log.header(run_id))
     assert isinstance(services.catalog, CatalogStore)
     folder = options.source or Path(services.compute_data_folder)
-    with shown_work("put"):
+    with shown_progress("put") as progress:
         moved = put_from_outside(
-            services.run_log, services.catalog, before, folder, options.patterns, step=options.step
+            services.run_log,
+            services.catalog,
+            before,
+            folder,
+            options.patterns,
+            step=options.step,
+            progress=progress,
         )
     size = sum(entry.size or 0 for entry in moved.entries)
     by = f"step {options.step!r}" if options.step else "no step"

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-from airflow_magnus.runlog.plan_text import size_text
-
-_EVERY = 15.0
-"""Seconds between two lines of a log."""
-
-
-class Progress(Protocol):
-    """Told what is to be done, and what is done. Calls may come from any thread."""
-
-    def begin(self, files: int, size: int) -> None:
-        """So many files and bytes more are to be done."""
-
-    def end(self, size: int, files: int = 1) -> None:
-        """So many files and bytes more are done."""
+from airflow_magnus.stores.progress import Lines, Progress
 
 
 @contextmanager
@@ -30,7 +16,7 @@ def shown_progress(what: str, stream: TextIO | None = None) -> Iterator[Progress
     """Tell on standard error how far ``what`` has come; the bar is gone when it has ended."""
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield Lines(what, stream)
+        yield Lines(what, lambda line: print(line, file=stream, flush=True))
         return
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -44,21 +30,6 @@ def shown_progress(what: str, stream: TextIO | None = None) -> Iterator[Progress
         TimeRemainingColumn(),
     ) as bars:
         yield _Bar(what, bars)
-
-
-@contextmanager
-def shown_work(what: str, stream: TextIO | None = None) -> Iterator[None]:
-    """Show on a terminal that ``what`` goes on, where nobody knows how far it has come."""
-    stream = stream or sys.stderr
-    if not stream.isatty():
-        yield
-        return
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with _bars(stream, *columns) as bars:
-        bars.add_task(what, total=None)
-        yield
 
 
 def _bars(stream: TextIO, *columns: Any) -> Any:
@@ -88,32 +59,3 @@ class _Bar:
         with self._lock:
             self._files += files
             self._bars.update(self._task, advance=size, files=self._files)
-
-
-class Lines:
-    """Plain lines, none of what takes no time."""
-
-    def __init__(self, what: str, stream: TextIO) -> None:
-        self._what = what
-        self._stream = stream
-        self._lock = threading.Lock()
-        self._of = self._all = self._files = self._size = 0
-        self._told = time.monotonic()
-
-    def begin(self, files: int, size: int) -> None:
-        with self._lock:
-            self._of += files
-            self._all += size
-
-    def end(self, size: int, files: int = 1) -> None:
-        with self._lock:
-            self._files += files
-            self._size += size
-            if time.monotonic() - self._told < _EVERY:
-                return
-            self._told = time.monotonic()
-            self._stream.write(
-                f"{self._what}: {self._files:,} of {self._of:,} files, "
-                f"{size_text(self._size)} of {size_text(self._all)}\n"
-            )
-            self._stream.flush()

@@ -23,13 +23,11 @@ from airflow_magnus.stores.globs import matches
 from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
 from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.parallel import MOST, in_parallel
+from airflow_magnus.stores.progress import Lines, Progress
 from airflow_magnus.stores.settling import copy_all, keys_below, settle
 from airflow_magnus.stores.uploads import Sent, Upload, upload
 
 log = logging.getLogger(__name__)
-
-_TOLD_EVERY = 15.0
-"""Seconds between two lines of a long transfer in a task's log."""
 
 Earlier = Callable[[], Mapping[str, CatalogEntry]]
 """Gives what the same step put in a run that is run again, by name; asked only where it can save an upload."""
@@ -79,10 +77,12 @@ class CatalogStore:
         attempt_id: str,
         known: Mapping[str, CatalogEntry],
         earlier: Earlier = dict,
+        progress: Progress | None = None,
     ) -> Moved:
         """Store the files below ``folder`` that any pattern matches.
 
         :param known: what is committed in this run already; the same name and digest is not sent again.
+        :param progress: told of each file; default: a line in the log now and then.
         :raises CatalogError: when the folder is not there or a file cannot be stored.
         """
         moved = Moved()
@@ -94,7 +94,7 @@ class CatalogStore:
                 "or name another one by catalog.compute_data_folder"
             )
         chosen = files_to_put(folder, patterns, moved.warnings)
-        self._send(run_id, chosen, attempt_id, known, earlier, moved)
+        self._send(run_id, chosen, attempt_id, known, earlier, moved, progress)
         return moved
 
     def put_file(
@@ -111,7 +111,7 @@ class CatalogStore:
         if not path.exists():
             raise CatalogError(f"put_in_catalog: there is no file {path}")
         moved = Moved()
-        self._send(run_id, {checked(name): path}, attempt_id, known, earlier, moved)
+        self._send(run_id, {checked(name): path}, attempt_id, known, earlier, moved, None)
         return moved.entries[0]
 
     def _send(
@@ -122,8 +122,11 @@ class CatalogStore:
         known: Mapping[str, CatalogEntry],
         earlier: Earlier,
         moved: Moved,
+        progress: Progress | None,
     ) -> None:
         started = time.monotonic()
+        progress = progress or Lines("catalog put", log.info)
+        progress.begin(len(chosen), sum(_size(path) for path in chosen.values()))
         taken = set() if self.is_conditional else keys_below(self._client, self.location, run_id)
 
         def send(item: tuple[str, Path]) -> CatalogEntry:
@@ -139,13 +142,12 @@ class CatalogStore:
             )
             sent = upload(self._client, wanted)
             results.append(sent)
+            progress.end(sent.size)
             return self._entry(name, sent)
 
         results: list[Sent] = []
         try:
-            moved.entries += in_parallel(
-                send, chosen.items(), self._client.pace, ended=self._teller("put", len(chosen))
-            )
+            moved.entries += in_parallel(send, chosen.items(), self._client.pace)
         except BaseException:
             self.forget([sent.key for sent in results if sent.is_new])
             raise
@@ -160,10 +162,18 @@ class CatalogStore:
             time.monotonic() - started,
         )  # fmt: skip
 
-    def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
+    def get(
+        self,
+        entries: Mapping[str, CatalogEntry],
+        folder: Path,
+        patterns: Sequence[str],
+        *,
+        progress: Progress | None = None,
+    ) -> Moved:
         """Fetch the entries that any pattern matches into ``folder``, which is made.
 
         :param entries: name to committed entry.
+        :param progress: told of each file; default: a line in the log now and then.
         :raises CatalogError: when an object is gone, damaged, or would be written outside the folder.
         """
         moved = Moved()
@@ -179,14 +189,15 @@ class CatalogStore:
             chosen.update(found)
         places = {name: place_to_write(folder, name) for name in chosen}
         remove_left_over({place.parent for place in places.values()})
+        progress = progress or Lines("catalog get", log.info)
+        progress.begin(len(chosen), sum(entry.size or 0 for entry in chosen.values()))
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
             size = self._fetch(entry, places[entry.name])
+            progress.end(size)
             return entry.model_copy(update={"stage": "get", "size": size})
 
-        moved.entries = in_parallel(
-            fetch, chosen.values(), self._client.pace, ended=self._teller("get", len(chosen))
-        )
+        moved.entries = in_parallel(fetch, chosen.values(), self._client.pace)
         moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
         log.info(
             "catalog get: %d files, %d bytes, %.2f s, from %s",
@@ -260,18 +271,6 @@ class CatalogStore:
         except Exception:  # noqa: BLE001 - an object that nobody names does no harm
             log.warning("could not remove %s/%s, which no record names", self.location, key)
 
-    def _teller(self, verb: str, count: int) -> Callable[[int], None]:
-        """Writes a line of a long transfer now and then."""
-        told = time.monotonic()
-
-        def tell(ended: int) -> None:
-            nonlocal told
-            if time.monotonic() - told > _TOLD_EVERY:
-                told = time.monotonic()
-                log.info("catalog %s: %d of %d files", verb, ended, count)
-
-        return tell
-
 
 def kept_at(entry: CatalogEntry, run_id: str, attempt_id: str = "") -> CatalogEntry:
     """The entry as a run that takes it over has it.
@@ -280,3 +279,10 @@ def kept_at(entry: CatalogEntry, run_id: str, attempt_id: str = "") -> CatalogEn
     """
     folder = f"{run_id}/{VERSIONS}/{attempt_id}" if attempt_id else run_id
     return entry.model_copy(update={"catalog_relative_path": f"{folder}/{entry.name}"})
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # what is wrong with it is said when it is sent
+        return 0

@@ -27,7 +27,9 @@ class DoNothingCatalog:
     def put_file(self, run_id: str, path: Path, name: str, **_: Any) -> None:
         """Store nothing."""
 
-    def get(self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str]) -> Moved:
+    def get(
+        self, entries: Mapping[str, CatalogEntry], folder: Path, patterns: Sequence[str], **_: Any
+    ) -> Moved:
         """Fetch nothing."""
         return Moved()
 

@@ -22,6 +22,7 @@ from airflow_magnus.runlog.records import (
 )
 from airflow_magnus.stores.catalog import CatalogStore, Moved, kept_at
 from airflow_magnus.stores.names import files_to_put
+from airflow_magnus.stores.progress import Progress
 from airflow_magnus.stores.runlogs import RunLogStore
 
 _LAST = 1_000_000
@@ -36,6 +37,7 @@ def put_from_outside(
     patterns: Sequence[str],
     *,
     step: str | None = None,
+    progress: Progress | None = None,
 ) -> Moved:
     """Store files as a step behind all others would: as an attempt of its own, data first, record last.
 
@@ -63,7 +65,9 @@ def put_from_outside(
     try:
         if (mark := run_log.marks.collection(header.run_id)) and mark.state == "removing":
             raise CatalogError(f"{mark.told}: put the files when that has ended")
-        moved = catalog.put(header.run_id, folder, patterns, attempt_id=opened.attempt_id, known={})
+        moved = catalog.put(
+            header.run_id, folder, patterns, attempt_id=opened.attempt_id, known={}, progress=progress
+        )
         moved.entries = _apart(catalog, header.run_id, moved.entries, opened.attempt_id)
     except MagnusError as error:
         run_log.close(header.run_id, opened.ended(status="FAIL", message=str(error)))

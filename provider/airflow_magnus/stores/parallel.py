@@ -97,30 +97,22 @@ def in_parallel(
     work: Callable[[T], R],
     items: Iterable[T],
     pace: Pace | None = None,
-    *,
-    ended: Callable[[int], None] = lambda count: None,
 ) -> list[R]:
-    """``work`` on every item, several at a time, results in the order of the items; the first error stops it.
-
-    :param ended: told how many have ended, after each.
-    """
+    """``work`` on every item, several at a time, results in the order of the items; the first error stops it."""
     todo = list(items)
     if len(todo) < 2:
         return [work(item) for item in todo]
-    return _Run(work, todo, pace or Pace(), ended).results()
+    return _Run(work, todo, pace or Pace()).results()
 
 
 class _Run:
     """Threads that take one item after the other; fewer or more of them as the pace says."""
 
-    def __init__(
-        self, work: Callable[[T], R], todo: list[T], pace: Pace, ended: Callable[[int], None]
-    ) -> None:
+    def __init__(self, work: Callable[[T], R], todo: list[T], pace: Pace) -> None:
         self._work = work
         self._todo = iter(enumerate(todo))
         self._results: list[R | None] = [None] * len(todo)
         self._pace = pace
-        self._tell = ended
         self._lock = threading.Lock()
         self._threads: set[Future[None]] = set()
         self._at_work = 0
@@ -172,4 +164,3 @@ class _Run:
                 self._ended += 1
                 if self._pace.count() and not self._is_stopped:
                     self._add_threads()
-                self._tell(self._ended)

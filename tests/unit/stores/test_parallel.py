@@ -87,12 +87,6 @@ def test_never_more_than_allowed(most: int) -> None:
     assert busy.most == most
 
 
-def test_each_end_is_told() -> None:
-    told: list[int] = []
-    in_parallel(Busy(0.001), range(50), ended=told.append)
-    assert told == list(range(1, 51))
-
-
 def test_memory_is_shared_and_a_large_piece_waits_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "TINY", 0)
     budget = Budget(10)
