@@ -87,6 +87,26 @@ def started(
             sender.close()
 
 
+@contextmanager
+def started_processes() -> Iterator[Callable[..., Any]]:
+    """Gives what starts a process of its own for a call; all have ended after the block."""
+    processes = []
+
+    def start(work: Callable[..., Any], *arguments: Any) -> Any:
+        process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+        processes.append(process)
+        process.start()
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.kill()
+            process.join(10)
+            process.close()
+
+
 def in_processes(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     """What ``work`` gives in one process for each tuple of arguments, all at once."""
     with started(work, arguments) as results:
