@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
+from airflow_magnus.runlog.records import printable
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.globs import PARTIAL
 from airflow_magnus.stores.objects import explain
@@ -71,6 +72,10 @@ def download(
         raise CatalogError(f"{what} cannot be written to {target}: {error.strerror or error}") from error
     except BaseError as error:
         raise CatalogError(f"{what} cannot be read: {explain(error, '')}") from error
+    except ValueError as error:  # a record that somebody else has written
+        raise CatalogError(
+            printable(f"{what} cannot be read: that is no key of a catalog: {error}")
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return fetched
