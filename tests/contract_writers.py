@@ -13,8 +13,9 @@ from typing import Any
 
 from airflow_magnus.errors import RunIdTakenError
 from airflow_magnus.runlog.records import AttemptOpened, RunHeader, StepIdentity
+from airflow_magnus.stores.database import DatabaseParts
 from airflow_magnus.stores.objects import open_object_store
-from airflow_magnus.stores.parts import DatabaseParts, ObjectParts, PartStore
+from airflow_magnus.stores.parts import ObjectParts, PartStore
 from airflow_magnus.stores.runlogs import RunLogStore
 from servers.s3 import S3Server
 
@@ -41,7 +42,9 @@ class Place:
     def open(self) -> PartStore:
         """The part store, as a task opens it."""
         if self.server is not None:
-            return ObjectParts(open_object_store(self.url, self.server.options), self.url)
+            opened = ObjectParts(open_object_store(self.url, self.server.options), self.url)
+            opened.is_conditional = self.server.is_conditional
+            return opened
         if "://" in self.url:
             return DatabaseParts(self.url)
         return ObjectParts(open_object_store(self.url), self.url)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_magnus.stores.database import DatabaseParts
 from airflow_magnus.stores.objects import open_object_store
-from airflow_magnus.stores.parts import DatabaseParts, ObjectParts, PartStore
+from airflow_magnus.stores.parts import ObjectParts, PartStore
 from contract_backends import CountedParts, ObjectBackend
 from servers.fixtures import ceph, postgres, rclone
 from servers.s3 import S3Server
@@ -69,6 +70,7 @@ def _parts(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> PartSto
     backend = _objects(request, name, tmp_path)
     opened = ObjectParts(backend.store, name, is_known=backend.is_known)
     opened.is_conditional = opened.find_out_conditional()
+    opened.settling = 0.02  # nobody else bids; test_many_writers.py is about those who do
     return opened
 
 

@@ -20,7 +20,7 @@ import pytest
 from airflow_magnus.errors import StoreError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.records import RunHeader
-from airflow_magnus.stores.parts import DatabaseParts
+from airflow_magnus.stores.database import DatabaseParts
 from airflow_magnus.stores.runlogs import RunLogStore
 from contract_writers import Place, claim, record, started, step
 from servers.postgres import PostgresServer, postgres_server
@@ -232,7 +232,7 @@ def test_what_the_database_refuses_is_not_tried_again(
     def sleep(_: float) -> None:
         raise AssertionError("nothing here would be better later")
 
-    monkeypatch.setattr("airflow_magnus.stores.parts.time.sleep", sleep)
+    monkeypatch.setattr("airflow_magnus.stores.database.time.sleep", sleep)
     assert parts.create("key", "first")
     assert not parts.create("key", "second")
     with parts._engine.begin() as connection:

@@ -14,9 +14,10 @@ from servers.s3 import S3Server
 
 EXTERNAL = pytest.mark.external
 PLACES = [
-    "folder", "sqlite", "moto", pytest.param("ceph", marks=EXTERNAL), pytest.param("postgres", marks=EXTERNAL)
+    "folder", "sqlite", "moto", pytest.param("ceph", marks=EXTERNAL), pytest.param("postgres", marks=EXTERNAL),
+    pytest.param("rclone", marks=EXTERNAL),
 ]  # fmt: skip
-"""All that can promise that one of two writers wins."""
+"""The last one ignores the conditions of a write: there keys are bidden for, which takes its time."""
 RUN = "run-1"
 WRITERS, RECORDS = 32, 100
 
@@ -36,6 +37,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 def test_one_of_many_processes_gets_each_run_id(place: Place) -> None:
     run_ids = ["1", "10", "é", "e\u0301", "A", "a", *(f"run-{number}" for number in range(14))]
+    run_ids = run_ids[-14:] if place.name == "rclone" else run_ids  # where é and its two halves are one name
     got = in_processes(claim, [(place, writer, run_ids) for writer in range(16)])
     store = place.run_log()
     for run_id in run_ids:
@@ -59,10 +61,11 @@ def test_processes_of_one_airflow_run_find_one_run_and_those_of_two_never_share_
 
 
 def test_attempts_of_one_step_are_given_to_one_process_each(place: Place) -> None:
-    numbers = in_processes(open_in_turn, [(place, RUN, writer, 4) for writer in range(8)])
-    assert sorted(number for some in numbers for number in some) == list(range(32))
+    each = 1 if place.name == "rclone" else 4
+    numbers = in_processes(open_in_turn, [(place, RUN, writer, each) for writer in range(8)])
+    assert sorted(number for some in numbers for number in some) == list(range(8 * each))
     history = place.run_log().graph(RUN, "")["wanted"]
-    assert sorted(history.attempts) == list(range(32))
+    assert sorted(history.attempts) == list(range(8 * each))
     owners = {
         number: f"writer {writer}, {n}"
         for writer, some in enumerate(numbers)
@@ -71,9 +74,12 @@ def test_attempts_of_one_step_are_given_to_one_process_each(place: Place) -> Non
     assert {number: attempt.opened.attempt_id for number, attempt in history.attempts.items()} == owners
 
 
-@pytest.mark.parametrize("place", PLACES[:-1], indirect=True)  # of PostgreSQL: test_database_failures.py
+@pytest.mark.parametrize(
+    "place", [*PLACES[:-2], PLACES[-1]], indirect=True
+)  # PostgreSQL: test_database_failures.py
 def test_every_record_of_32_writers_is_kept_and_in_the_document(place: Place) -> None:
-    records = 10 if place.name == "moto" else RECORDS  # it answers 200 requests a second, whoever asks
+    # moto answers 200 requests a second, whoever asks; a bid takes half a second
+    records = {"moto": 10, "rclone": 4}.get(place.name, RECORDS)
     store = place.run_log()
     store.claim(RunHeader(run_id=RUN, token="mine", parameters={"x": 0}))
     in_processes(record, [(place, RUN, writer, records) for writer in range(WRITERS)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,14 +13,16 @@ import pytest
 
 from airflow_magnus.errors import StoreError
 from airflow_magnus.runlog import layout
-from airflow_magnus.stores.parts import DatabaseParts, ObjectParts, PartStore
+from airflow_magnus.stores.database import DatabaseParts
+from airflow_magnus.stores.objects import open_object_store
+from airflow_magnus.stores.parts import BIDS, ObjectParts, PartStore
 
 EXTERNAL = pytest.mark.external
 CONDITIONAL_PART_STORES = [
     "memory", "folder", "moto", "sqlite",
     pytest.param("ceph", marks=EXTERNAL), pytest.param("postgres", marks=EXTERNAL),
 ]  # fmt: skip
-"""All but `rclone serve s3`, where nobody can promise that one of two writers wins."""
+"""All but `rclone serve s3`, which ignores the conditions of a write: of that, test_many_writers.py."""
 NAMES = [
     "step parameters", "a/b", ".", "..", "%2F", "100%", "a+b", "a&b=c", "x'y\"z", "[1]{2}(3)", "~a", "#1", "?*",
     "naïve", "日本", "e\u0301", "\u00e9", "🙂", " leading", "trailing ", "a\nb", "back\\slash", "@", "_", "A", "x" * 500,
@@ -225,3 +229,42 @@ def test_a_store_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ):
         with pytest.raises(StoreError, match=r"file:///there.*out of order"):
             call()
+
+
+def test_writers_who_have_all_looked_before_one_writes_have_one_winner_without_conditions() -> None:
+    """On a server that ignores conditions: the moment that to look first and to read back does not cover."""
+    store, writers = open_object_store("memory://"), 4
+    start = Barrier(writers)
+
+    class Looking(ObjectParts):
+        looked = False
+
+        def read(self, keys: Iterable[str]) -> Mapping[str, str]:
+            found = super().read(keys)
+            if not self.looked:
+                self.looked = True
+                start.wait(10)
+                time.sleep(0.1 * int(self.location))  # and one after the other writes and reads back
+            return found
+
+    def write(number: int) -> bool:
+        parts = Looking(store, str(number))
+        parts.is_conditional = False
+        return parts.create("run/a.json", f"writer {number}")
+
+    with ThreadPoolExecutor(writers) as pool:
+        outcomes = list(pool.map(write, range(writers)))
+    assert outcomes.count(True) == 1
+    parts = ObjectParts(store, "memory")
+    assert parts.read(["run/a.json"]) == {"run/a.json": f"writer {outcomes.index(True)}"}
+    assert parts.list_keys("run") == ["run/a.json"]
+
+
+def test_a_bidder_who_was_killed_has_won_all_the_same() -> None:
+    store = open_object_store("memory://")
+    parts = ObjectParts(store, "memory")
+    parts.is_conditional, parts.settling = False, 0.01
+    parts.put(f"run/a.json{BIDS}/0", "of the dead")
+    assert not parts.create("run/a.json", "of another")
+    assert parts.read(["run/a.json"]) == {"run/a.json": "of the dead"}
+    assert parts.list_runs() == ["run"]

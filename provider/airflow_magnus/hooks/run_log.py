@@ -46,7 +46,7 @@ class RunLogHook(ServiceHook):
 def _try_database(url: str) -> str:
     import sqlalchemy as sa
 
-    from airflow_magnus.stores.parts import DatabaseParts
+    from airflow_magnus.stores.database import DatabaseParts
 
     try:
         parts = DatabaseParts(url, patience=_TEST_PATIENCE)

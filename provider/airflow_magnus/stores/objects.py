@@ -288,7 +288,7 @@ def _found_out(url: str, is_conditional: bool) -> str:
         return f"{done}; conditional (create-only) writes are honoured"
     return (
         f"{done}; conditional (create-only) writes are NOT honoured by this server:"
-        " two runs that start at the same moment under one run id could overwrite each other"
+        " each record of a run log takes half a second more, so that one writer wins"
     )
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.stores.catalog import CatalogStore
+from airflow_magnus.stores.database import DatabaseParts
 from airflow_magnus.stores.do_nothing import DoNothingCatalog
 from airflow_magnus.stores.parallel import MOST
-from airflow_magnus.stores.parts import DatabaseParts, ObjectParts
+from airflow_magnus.stores.parts import ObjectParts
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.secrets import SecretsStore
 
