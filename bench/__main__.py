@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
@@ -33,6 +35,7 @@ def main() -> None:
     wanted = arguments.tables or TABLES
     if unknown := set(wanted) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers end, and files are removed
     written = [_about()]
     print(written[0])
     for report in _reports(wanted, arguments):
@@ -55,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help=f"fewer and smaller files, and {_QUICK} repetitions")
     add("--sizes", type=_workloads, help=f"files that are moved (default: {_SIZES})")
     add("--ceph-sizes", type=_workloads, help=f"files that are moved on Ceph (default: {_CEPH_SIZES})")
-    add("--peers", type=_listed(peers.SHORT.values()), help=f"default: {','.join(peers.SHORT.values())}")
+    add(
+        "--peers",
+        type=_listed(peers.SHORT.values()),
+        help=f"of {', '.join(peers.SHORT.values())}; default: all but nofsync",
+    )
     add("--servers", type=_listed(together.NAMES), help=f"default: {','.join(together.NAMES)}")
     add("--output", type=Path, help="write the tables to this file, as Markdown")
     return parser
@@ -92,7 +99,7 @@ def _of_dags(name: str, folder: Path, repetitions: int) -> str:
 
 
 def _settings(arguments: argparse.Namespace, repetitions: int) -> transfers.Settings:
-    shown = arguments.peers or peers.SHORT.values()
+    shown = arguments.peers or [peers.SHORT[name] for name in peers.PEERS]
     return transfers.Settings(
         tuple(name for name, short in peers.SHORT.items() if short in shown),
         repetitions,

@@ -13,17 +13,19 @@ from bench.running import ROOT, Run, launch, launch_module
 from bench.servers.endpoint import Endpoint
 
 OURS, S5CMD, CHECKED, RCLONE = "ours", "s5cmd", "s5cmd, then sha256sum", "rclone"
+UNSYNCED = "ours without fsync"
 BOTO3, S3HOOK = "boto3, 16 threads", "S3Hook"
 PEERS = (OURS, S5CMD, CHECKED, RCLONE, BOTO3, S3HOOK)
 SHORT = {
     OURS: "ours",
+    UNSYNCED: "nofsync",
     S5CMD: "s5cmd",
     CHECKED: "sha256sum",
     RCLONE: "rclone",
     BOTO3: "boto3",
     S3HOOK: "s3hook",
 }
-"""Names of the peers on the command line."""
+"""Names on the command line: of the peers, and of ours without what it does for a power failure."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def clients(transfers: Sequence[int]) -> dict[str, Client]:
     """
     return {
         OURS: module_client("ours"),
+        UNSYNCED: module_client("ours", has_no_fsync=True),
         S5CMD: program_client(_s5cmd),
         CHECKED: program_client(_checked),
         **{rclone_name(count): program_client(_rclone(count)) for count in transfers},
@@ -101,8 +104,12 @@ def program_client(command: Callable[[Job], list[str]]) -> Client:
     return lambda job: launch(command(job), job.endpoint.environment(job.scratch))
 
 
-def module_client(name: str, op: str = "") -> Client:
-    """A client in Python: its call is the work."""
+def module_client(name: str, op: str = "", *, has_no_fsync: bool = False) -> Client:
+    """A client in Python: its call is the work.
+
+    :param op: in place of the job's own.
+    :param has_no_fsync: let it not wait for the disk, as the other clients do not: what that costs.
+    """
 
     def run(job: Job) -> Run:
         told = {
@@ -112,6 +119,7 @@ def module_client(name: str, op: str = "") -> Client:
             "folder": str(job.folder),
             "run": job.run,
             "entries": str(job.entries),
+            "has_no_fsync": has_no_fsync,
         }
         return launch_module("bench.client", told, job.endpoint.environment(job.scratch), job.scratch)[0]
 

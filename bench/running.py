@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _LAUNCH = Path(__file__).with_name("launch.py")
-_LONGEST = 900
+_LONGEST = 300
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import peers
 from bench.measure import table
-from bench.peers import BOTO3, CHECKED, OURS, RCLONE, S3HOOK, S5CMD, Client, Job
+from bench.peers import BOTO3, CHECKED, OURS, RCLONE, S3HOOK, S5CMD, UNSYNCED, Client, Job
 from bench.running import Run, middle, rounds
 from bench.servers.ceiling import ceilings
 from bench.servers.ceph import forget_removed
@@ -41,7 +41,7 @@ not, and against s5cmd with `sha256sum` after it. Every transfer is a process of
 shown are ratios of medians (of ours also the smallest and the largest). Ours, boto3 and S3Hook are measured as the call
 in a fresh Python: its start and imports are left out, but in the column *whole process*. Programs are measured whole.
 rclone has the number of transfers at a time that was quicker. Files are read from the page cache; gets write to the disk
-of the temporary folder, and nobody but our catalog asks for an fsync if it does.
+of the temporary folder, and our catalog alone waits until they are on it (fsync).
 Aimed at: the column *aim*, and at most {AIM_OF_CHECKED} × s5cmd and sha256sum.
 """
 
@@ -115,7 +115,7 @@ class Bench:
 
     def _stored(self, name: str, workload: Workload) -> str:
         """Where a client's gets find the files: our catalog may have put them below other keys than the plain ones."""
-        is_apart = self._endpoint.data is None and name != OURS
+        is_apart = self._endpoint.data is None and name not in (OURS, UNSYNCED)
         return f"{workload.letter}-plain" if is_apart else workload.letter
 
     def _case(self, op: str, workload: Workload) -> Case:
@@ -128,8 +128,12 @@ class Bench:
         }
         # One file after the other: it waits for two requests a file, whatever else goes on.
         most = {BOTO3: 2 if workload.count > 1000 else 3, S3HOOK: 1 if self._endpoint.delay else 2}
+        most |= {name: 3 for name in chosen if name.startswith(RCLONE)}
         found = Case(op, workload, rounds(actions, repetitions, most))
-        print(f"{self._endpoint.name}: {op} {workload.name} done", file=sys.stderr)
+        took = ", ".join(
+            f"{name} {sum(run.whole_wall for run in runs):.0f}" for name, runs in found.runs.items()
+        )
+        print(f"{self._endpoint.name}: {op} {workload.name} done; seconds: {took}", file=sys.stderr)
         return found
 
     def _clients(self, op: str, workload: Workload) -> dict[str, Client]:
@@ -141,6 +145,7 @@ class Bench:
             name: client
             for name, client in peers.clients(counts).items()
             if name.partition(" --")[0] in self._settings.names
+            and (name != UNSYNCED or op == "get")
             and (name != S3HOOK or (workload.count <= _MOST_FILES_OF_HOOK and workload.kind == "small"))
         }
         tuned = {
@@ -219,11 +224,12 @@ def _tables(cases: Sequence[Case], endpoint: Endpoint, names: Sequence[str]) -> 
 
 
 def _times(cases: Sequence[Case], endpoint: Endpoint, others: Sequence[str], measure: str) -> str:
+    aimed = ["aim"] if measure == "wall" else []
     head = (
         "transfer",
         "s5cmd, s",
         "ours",
-        "aim",
+        *aimed,
         "ours, whole process",
         *others,
         "ours : s5cmd and sha256sum",
@@ -237,7 +243,7 @@ def _times(cases: Sequence[Case], endpoint: Endpoint, others: Sequence[str], mea
                 f"{case.op} {case.workload.name}",
                 "–" if base is None else f"{base:.2f}",
                 _number(case.ratio(OURS, measure)) + _spread(case, measure),
-                f"{aim}" if measure == "wall" else "–",
+                *(f"{aim}" for _ in aimed),
                 _number(case.ratio(OURS, f"whole_{measure}", S5CMD, measure)),
                 *(_number(case.ratio(name, measure)) for name in others),
                 _number(case.ratio(OURS, measure, CHECKED)),

@@ -42,6 +42,7 @@ class Endpoint:
             "ENV_AUTH": "true",
             "REGION": "us-east-1",
             "ENDPOINT": self.url,
+            "LIST_VERSION": "2",  # the null server knows no other
         }
         return {
             **kept,
