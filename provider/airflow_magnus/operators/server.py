@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import socketserver
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ class StepServer:
         )
         self.address = str(self._folder / "step")
         self._server = _Server(self.address, session)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -37,10 +40,17 @@ class StepServer:
 
     def stop(self) -> None:
         """Stop answering and remove the socket."""
+        self._is_stopping = True
         if self._thread.is_alive():
-            self._server.shutdown()
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as waker:
+                waker.connect(self.address)  # it waits for a call, and for nothing else
+            self._thread.join(1)
         self._server.server_close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while not self._is_stopping:
+            self._server.handle_request()
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -207,6 +207,8 @@ class AttemptStore:
 
     def _graphs(self, keys: Iterable[str]) -> dict[str, dict[str, StepHistory]]:
         kinds = {key: part[2] for key in keys if (part := layout.parse_part(key)) and part[2] != "carry"}
+        # An outcome tells all that the claim does.
+        kinds = {k: kind for k, kind in kinds.items() if kind == "close" or _outcome_of(k) not in kinds}
         opened, closed = [], []
         for key, text in self._parts.read(kinds).items():
             if kinds[key] == "open":
@@ -242,6 +244,10 @@ def _marked(identity: StepIdentity, latest: Attempt | None, status: str) -> Atte
     if "task_id" in latest.opened.scheduler:
         scheduler = {**latest.opened.scheduler, **scheduler}
     return latest.opened.model_copy(update={**changes, "scheduler": scheduler}).ended(**outcome)
+
+
+def _outcome_of(key: str) -> str:
+    return key.removesuffix(".open.json") + ".close.json"
 
 
 def _kinds_by_number(keys: Iterable[str]) -> dict[int, set[str]]:

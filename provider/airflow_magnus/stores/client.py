@@ -57,6 +57,8 @@ class ObjectClient:
         self.store = store
         self.pace = Pace(most)
         self.budget = Budget(MEMORY)
+        self.seconds = 1.0
+        """What a request takes, without what happens to one of them."""
         self._patience = patience
         self._lock = threading.Lock()
 
@@ -69,8 +71,11 @@ class ObjectClient:
         renewals = 0
         while True:
             store = self.store
+            began = time.perf_counter()
             try:
-                return work(store)
+                given = work(store)
+                self.seconds = min(time.perf_counter() - began, 2 * self.seconds)
+                return given
             except (BaseError, OSError) as error:
                 if getattr(error, "errno", None) is not None:  # of a file, not of the store
                     raise

@@ -28,7 +28,7 @@ _WHOLE = 2 * 1024 * 1024
 """Largest object, in bytes, that is held in memory as one."""
 _RANGED = 32 * 1024 * 1024
 """Smallest object, in bytes, that is fetched in several ranges at a time."""
-_RANGE = 4 * 1024 * 1024
+_RANGE = 8 * 1024 * 1024
 _RANGES_AT_ONCE = 4
 _CHUNK = 64 * 1024
 """Bytes of a piece of a stream: small enough that obstore need not copy what it received into one."""

@@ -16,6 +16,8 @@ from airflow_magnus.stores.objects import first_part, probe
 from airflow_magnus.stores.parallel import in_parallel
 
 _MD5 = 32
+_QUICK = 0.01
+"""Seconds."""
 READERS = 16
 """Requests at a time when many parts are read."""
 BIDS = ".bids"
@@ -127,7 +129,10 @@ class ObjectParts:
 
     def read(self, keys: Iterable[str]) -> Mapping[str, str]:
         wanted = list(keys)
-        found = in_parallel(self._read, wanted, self._client.pace)
+        if self._client.seconds * len(wanted) < _QUICK:  # threads take longer to start
+            found = [self._read(key) for key in wanted]
+        else:
+            found = in_parallel(self._read, wanted, self._client.pace)
         return {key: text for key, text in zip(wanted, found, strict=True) if text is not None}
 
     def _read(self, key: str) -> str | None:
