@@ -1,0 +1,114 @@
+"""The gateway from its configuration: buckets, stores, ledger and server, and what the parent asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from airflow_magnus.gateway.channel import Message
+from airflow_magnus.gateway.faults import S3Error
+from airflow_magnus.gateway.folders import FolderBucket
+from airflow_magnus.gateway.ledger import Ledger
+from airflow_magnus.gateway.operations import Operations
+from airflow_magnus.gateway.outputs import Output, listed
+from airflow_magnus.gateway.passing_lists import Listed
+from airflow_magnus.gateway.server import GatewayServer
+from airflow_magnus.gateway.signatures import Verifier
+from airflow_magnus.gateway.upstream import Store, Upstream
+
+_RENEWAL = 30.0
+"""Seconds to wait for new credentials."""
+
+
+class Serving:
+    """All of one gateway.
+
+    :param tell: sends a message to the parent.
+    """
+
+    def __init__(self, configuration: Message, tell: Callable[[Message], None]) -> None:
+        self._tell = tell
+        self._ledger = Ledger()
+        self._stores = [
+            Store(number, keys=keys, **origin)
+            for number, (origin, keys) in enumerate(
+                zip(configuration["origins"], configuration["keys"], strict=True)
+            )
+        ]
+        self._upstream = Upstream(self._renew)
+        self._renewals: dict[int, asyncio.Event] = {}
+        self._buckets = {view["name"]: self._bucket(view) for view in configuration["buckets"]}
+        self._server = GatewayServer(
+            Operations(self._buckets, time.time()),
+            Verifier(configuration["token"]),
+            frozenset(configuration["hosts"]),
+        )
+
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to answer."""
+        self._upstream.start()
+        await self._server.start(listening)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._server.close()
+        await self._upstream.close()
+
+    async def take(self, message: Message) -> None:
+        """Do what the parent says."""
+        if message["kind"] == "keys":
+            self._stores[message["number"]].keys = message["keys"]
+            event = self._renewals.pop(message["number"], None)
+            if event is not None:
+                event.set()
+            return
+        answer: dict[str, Any] = {"kind": "answer", "id": message["id"]}
+        try:
+            if message["kind"] == "ledger":
+                answer["value"] = self._ledger.as_json()
+            else:
+                answer["value"] = [asdict(output) for output in await self._outputs()]
+        except S3Error as fault:
+            answer["fault"] = f"{fault.code}: {fault.message}"
+        self._tell(answer)
+
+    async def _outputs(self) -> list[Output]:
+        found: list[Output] = []
+        for bucket in self._buckets.values():
+            if bucket.is_writable:
+                found += (
+                    bucket.outputs()
+                    if isinstance(bucket, FolderBucket)
+                    else await listed(bucket, self._ledger)
+                )
+        return found
+
+    async def _renew(self, number: int) -> None:
+        if number not in self._renewals:
+            self._renewals[number] = asyncio.Event()
+            self._tell({"kind": "renew", "number": number})
+        try:
+            async with asyncio.timeout(_RENEWAL):
+                await self._renewals[number].wait()
+        except TimeoutError:
+            self._renewals.pop(number, None)
+
+    def _bucket(self, view: Message) -> Listed | FolderBucket:
+        if "path" in view:
+            return FolderBucket(
+                view["name"], Path(view["path"]), view["keys"], self._ledger, is_writable=view["is_writable"]
+            )
+        return Listed(
+            view["name"],
+            self._stores[view["origin"]],
+            view["prefix"],
+            view["keys"],
+            self._upstream,
+            self._ledger,
+            is_writable=view["is_writable"],
+        )
