@@ -23,11 +23,13 @@ from airflow_magnus.pipeline.links import LINKS, Outline, check_links, warn_unre
 from airflow_magnus.pipeline.model import (
     CatalogRequest,
     CompositeStep,
+    EndpointRequest,
     Graph,
     Step,
     StepKind,
     TaskStep,
 )
+from airflow_magnus.pipeline.sources import endpoint_request
 from airflow_magnus.pipeline.step_settings import (
     catalog_request,
     command_settings,
@@ -50,6 +52,7 @@ class _Common(TypedDict):
     attempts: int
     is_cached: bool
     catalog: CatalogRequest
+    endpoint: EndpointRequest | None
     executor_config: Mapping[str, Mapping[str, Any]]
 
 
@@ -237,6 +240,7 @@ def _common(entry: Cursor, kind: StepKind, internal_name: str, links: Mapping[st
         attempts=attempts,
         is_cached=kind == "task" and is_cached(entry),
         catalog=catalog_request(entry.at("catalog")) if runs else CatalogRequest(),
+        endpoint=endpoint_request(entry.at("s3")) if kind == "task" else None,
         executor_config=executor_settings(entry, with_mode_config=not is_end),
     )
 

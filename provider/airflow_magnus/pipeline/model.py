@@ -34,6 +34,42 @@ class CatalogRequest:
 
 
 @dataclass(frozen=True)
+class DataSource:
+    """Where the objects of a bucket come from that a step is given.
+
+    :param files: glob patterns of catalog files, or of keys below the prefix.
+    :param run: another run: its id, or ``latest`` for the last one that succeeded; "" for this one.
+    :param pipeline: the pipeline of that run; "" for this one.
+    :param digest: the one file with this sha256, of any run; "" for none.
+    :param bucket: a bucket of its own; "" for the catalog.
+    :param prefix: of the bucket.
+    :param conn_id: Airflow connection that opens the bucket; "" for the catalog's credentials.
+    """
+
+    files: tuple[str, ...] = ("**",)
+    run: str = ""
+    pipeline: str = ""
+    digest: str = ""
+    bucket: str = ""
+    prefix: str = ""
+    conn_id: str = ""
+
+
+@dataclass(frozen=True)
+class EndpointRequest:
+    """The S3 endpoint that a step's code finds beside it.
+
+    :param inputs: name of a bucket to what is in it.
+    :param out: whether there is a bucket ``out`` that becomes part of the catalog when the step succeeds.
+    :param keep_failed: whether what a failed attempt wrote is kept where it is.
+    """
+
+    inputs: Mapping[str, DataSource] = field(default_factory=dict)
+    out: bool = False
+    keep_failed: bool = False
+
+
+@dataclass(frozen=True)
 class Step:
     """One node of a graph.
 
@@ -43,6 +79,7 @@ class Step:
     :param on_failure: the step taken after a failure; "" stands for the graph's fail node.
     :param attempts: how often the step is tried, at least 1 (the file's ``retry``).
     :param is_cached: of a task: it reuses the outputs of an earlier run with the same fingerprint (the file's ``cache``).
+    :param endpoint: of a task: the S3 endpoint beside it (the file's ``s3``).
     :param executor_config: settings of this step by executor type, for example ``{"airflow": {"queue": "big"}}``.
     """
 
@@ -55,6 +92,7 @@ class Step:
     attempts: int = 1
     is_cached: bool = False
     catalog: CatalogRequest = CatalogRequest()
+    endpoint: EndpointRequest | None = None
     executor_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

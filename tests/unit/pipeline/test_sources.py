@@ -1,0 +1,100 @@
+"""``s3`` of a step, and its inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.pipeline.parser import check_pipeline, load_pipeline
+
+_PIPELINE = """\
+dag:
+  start_at: copy
+  steps:
+    copy:
+      type: task
+      command_type: shell
+      command: "true"
+      next: success
+      s3: {s3}
+    success: {{type: success}}
+    fail: {{type: fail}}
+"""
+
+
+def _file(folder: Path, s3: str) -> Path:
+    file = folder / "pipeline.yaml"
+    file.write_text(_PIPELINE.format(s3=s3))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("s3", "expected"),
+    [
+        ("{out: true}", EndpointRequest(out=True)),
+        (
+            '{inputs: {labresults: {from: "results/**"}}, out: true}',
+            EndpointRequest({"labresults": DataSource(("results/**",))}, out=True),
+        ),
+        (
+            '{inputs: {ab.c-1: {from: ["a/*", "b"]}}}',
+            EndpointRequest({"ab.c-1": DataSource(("a/*", "b"))}),
+        ),
+        (
+            "{inputs: {old: {from: {run: latest, pipeline: train, files: model.bin}}}}",
+            EndpointRequest({"old": DataSource(("model.bin",), run="latest", pipeline="train")}),
+        ),
+        (
+            f"{{inputs: {{one: {{from: {{digest: {'ab' * 32}}}}}}}, keep_failed: true}}",
+            EndpointRequest({"one": DataSource(digest="ab" * 32)}, keep_failed=True),
+        ),
+        (
+            "{inputs: {raw: {from: {bucket: lab, prefix: in/, conn_id: lab_s3}}}}",
+            EndpointRequest({"raw": DataSource(bucket="lab", prefix="in/", conn_id="lab_s3")}),
+        ),
+        ("null", None),
+    ],
+)
+def test_an_endpoint_is_read(tmp_path: Path, s3: str, expected: EndpointRequest | None) -> None:
+    step = load_pipeline(_file(tmp_path, s3)).graph.steps["copy"]
+    assert step.endpoint == expected
+
+
+@pytest.mark.parametrize(
+    ("s3", "message"),
+    [
+        ("{}", "gives nothing: name inputs, or write out: true"),
+        ("{out: false}", "gives nothing"),
+        ("{out: maybe}", "must be true or false"),
+        ("{outs: true}", 'unknown key "outs"'),
+        ("{inputs: {out: {from: a}}}", '"out" is the bucket that the step writes'),
+        ("{inputs: {Lab: {from: a}}}", '"Lab" cannot be a bucket: 3 to 63 of'),
+        ("{inputs: {ab: {from: a}}}", '"ab" cannot be a bucket'),
+        ("{inputs: {abc: {}}}", "from is missing"),
+        ("{inputs: {abc: {glob: /, from: a}}}", "write from: with the pattern of the files"),
+        ("{inputs: {abc: {from: a, join: b}}}", "joins are not there"),
+        ("{inputs: {abc: {from: ../a}}}", "leads out of the compute data folder"),
+        ("{inputs: {abc: {from: []}}}", "must name a pattern at least"),
+        (
+            "{inputs: {abc: {from: 7}}}",
+            "must be a pattern of files, a list of patterns, or a mapping of files",
+        ),
+        ("{inputs: {abc: {from: {digest: abc}}}}", "is no sha256"),
+        (f"{{inputs: {{abc: {{from: {{digest: {'a' * 64}, run: x}}}}}}}}", "run cannot stand beside digest"),
+        ("{inputs: {abc: {from: {bucket: lab, run: x}}}}", "run cannot stand beside bucket"),
+        ("{inputs: {abc: {from: {prefix: lab}}}}", "prefix belongs to a bucket"),
+        ("{inputs: {abc: {from: {runs: x}}}}", 'unknown key "runs"; the nearest is "run"'),
+    ],
+)
+def test_faults_say_what_to_write(tmp_path: Path, s3: str, message: str) -> None:
+    faults, _ = check_pipeline(_file(tmp_path, s3))
+    assert message in " ".join(str(fault) for fault in faults)
+
+
+def test_only_steps_that_run_a_command_have_an_endpoint(tmp_path: Path) -> None:
+    file = _file(tmp_path, "{out: true}")
+    file.write_text(file.read_text().replace("type: task", "type: as-is"))
+    faults, _ = check_pipeline(file)
+    assert '"s3" has no place on a step of type as-is' in str(faults[0])
