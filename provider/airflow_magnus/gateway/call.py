@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import HttpVersion11, web
 
 from airflow_magnus.gateway.faults import S3Error, not_implemented
 from airflow_magnus.gateway.payload import Body
+from airflow_magnus.gateway.relay import Digest, drained, relay
 from airflow_magnus.gateway.signatures import Headers, Signed
 from airflow_magnus.gateway.target import Target
 
@@ -122,6 +124,24 @@ class Call:
         if blocks is not None:
             async for block in blocks:
                 await response.write(block)
+        await response.write_eof()
+        return response
+
+    async def relay(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        source: Any,
+        early: bytes,
+        left: int,
+        digest: Digest | None,
+    ) -> web.StreamResponse:
+        """Answer with ``early`` and then with ``left`` bytes that a socket delivers."""
+        response = web.StreamResponse(status=status, headers=headers)
+        await self._begin(response)
+        await response.write(early)  # and the headers, which wait for it
+        await drained(self.request.transport)
+        await relay(source, self.request.transport, left, digest)
         await response.write_eof()
         return response
 

@@ -18,6 +18,7 @@ from airflow_magnus.gateway.ledger import Ledger
 from airflow_magnus.gateway.opened import Opened, part_of, size_of
 from airflow_magnus.gateway.passed_headers import READING, WRITING, WRITING_PREFIXES, answered
 from airflow_magnus.gateway.payload import CHECKSUM, Body
+from airflow_magnus.gateway.relay import may_relay
 from airflow_magnus.gateway.rewriting import Names, rewritten
 from airflow_magnus.gateway.signatures import UNSIGNED
 from airflow_magnus.gateway.target import UNRESERVED, checked_key, encoded
@@ -32,6 +33,7 @@ class PassedOn:
 
     :param name: the visible one.
     :param keys: visible to real key below the prefix; None: all below it.
+    :param digests: the sha256 of visible keys where they are known.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class PassedOn:
         ledger: Ledger,
         *,
         is_writable: bool,
+        digests: Mapping[str, str],
     ) -> None:
+        self._digests = digests
         self.name, self.store, self.is_writable = name, store, is_writable
         self.prefix, self.keys, self.upstream, self.ledger = prefix, keys, upstream, ledger
 
@@ -75,7 +79,22 @@ class PassedOn:
                 return await self.refused(call, answer)
             if call.is_head:
                 return await call.stream(answer.status, answered(answer), None)
+            return await self._delivered(call, answer)
+
+    async def _delivered(self, call: Call, answer: Answer) -> web.StreamResponse:
+        length = int(answer.headers.get("Content-Length", 0))
+        early = answer.detached() if may_relay(length, answer.transport, call.request.transport) else None
+        if early is None:
             return await call.stream(answer.status, answered(answer), self._noted(call.key, answer))
+        taken = hashlib.sha256(early[1])
+        digest = taken if answer.status == 200 and call.key not in self._digests else None
+        left = length - len(early[1])
+        try:
+            response = await call.relay(answer.status, answered(answer), *early, left, digest)
+        finally:
+            answer.end()
+        self._note(call.key, answer, taken.hexdigest())
+        return response
 
     async def inside(self, call: Call, query: Mapping[str, str]) -> web.StreamResponse:
         """A read about one object whose answer is a document: its parts, tags, attributes."""
@@ -303,17 +322,19 @@ class PassedOn:
 
     async def _noted(self, key: str, answer: Answer) -> AsyncIterator[bytes]:
         """The bytes of an object; at their end the ledger knows what was read."""
-        whole = answer.status == 200
+        whole = answer.status == 200 and key not in self._digests
         taken = hashlib.sha256()
         async for block in answer.blocks():
             if whole:
                 taken.update(block)
             yield block
+        self._note(key, answer, taken.hexdigest())
+
+    def _note(self, key: str, answer: Answer, sha256: str) -> None:
         size, part = size_of(answer.status, answer.headers)
-        sha256 = taken.hexdigest() if whole else ""
-        self.ledger.read(
-            self.name, key, size=size, etag=answer.headers.get("ETag", ""), sha256=sha256, part=part
-        )
+        etag = answer.headers.get("ETag", "")
+        sha256 = self._digests.get(key) or ("" if part else sha256)
+        self.ledger.read(self.name, key, size=size, etag=etag, sha256=sha256, part=part)
 
 
 async def _of_file(file: IO[bytes]) -> AsyncIterator[bytes]:

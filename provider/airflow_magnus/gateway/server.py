@@ -99,10 +99,10 @@ class GatewayServer:
 
 
 def _cut(request: web.BaseRequest) -> web.StreamResponse:
-    """End the connection in the middle of an answer."""
+    """End the connection in the middle of an answer; what is given cannot be sent any more."""
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("the answer could not be finished")
+    return web.Response(status=500)
 
 
 def _target_of(request: web.BaseRequest) -> str:

@@ -111,4 +111,5 @@ class Serving:
             self._upstream,
             self._ledger,
             is_writable=view["is_writable"],
+            digests=view["digests"],
         )

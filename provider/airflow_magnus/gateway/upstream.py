@@ -7,8 +7,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -58,6 +60,12 @@ class Store:
     verify: bool | str
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def proxy(self) -> str | None:
+        """The proxy that the environment names for this store."""
+        parts = urlsplit(self.endpoint)
+        return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
     def url(self, key: str | None, query: str) -> str:
         """The address of an object, or of the bucket (None)."""
         scheme, host = urlsplit(self.endpoint)[:2]
@@ -76,9 +84,39 @@ class Answer:
         self._response = response
         self._data: bytes | None = None
 
-    def blocks(self) -> AsyncIterator[bytes]:
+    async def blocks(self) -> AsyncIterator[bytes]:
         """Give the body as it arrives."""
-        return self._response.content.iter_any()
+        async for block in self._response.content.iter_any():
+            yield block
+
+    @property
+    def transport(self) -> Any:
+        """The connection that the answer comes from; None when all of it has come."""
+        connection = self._response.connection
+        return None if connection is None else connection.transport
+
+    def detached(self) -> tuple[Any, bytes] | None:
+        """Stop reading, and give the connection with what has arrived of the body; None where that cannot be done.
+
+        The connection is of no use to others afterwards.
+        """
+        transport = self.transport
+        if transport is None:
+            return None
+        early = bytearray()
+        while True:
+            transport.pause_reading()
+            # Reading may let the parser give more that it had held back, and always begins to read again.
+            block = self._response.content.read_nowait()
+            if not block:
+                if self.transport is None:  # all of it has come: the connection serves others already
+                    transport.resume_reading()
+                return transport, bytes(early)
+            early += block
+
+    def end(self) -> None:
+        """Close the connection."""
+        self._response.close()
 
     async def document(self) -> bytes:
         """Give the whole body.
@@ -114,7 +152,6 @@ class Upstream:
             auto_decompress=False,
             skip_auto_headers=_NOT_ADDED,
             read_bufsize=READ_SIZE,
-            trust_env=True,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -180,6 +217,7 @@ class Upstream:
             data=content or None,
             allow_redirects=False,
             ssl=self._trust(store.verify),
+            proxy=store.proxy,
         )
 
     def _trust(self, verify: bool | str) -> Any:
