@@ -43,6 +43,8 @@ class Call:
     host: str
     has_begun: bool = False
     """Whether some of the answer has been sent."""
+    is_let_in: bool = False
+    """Whether the client may send the content."""
 
     @property
     def key(self) -> str:
@@ -83,10 +85,16 @@ class Call:
     def body(self, *, with_md5: bool = False) -> Body:
         """The content of the request; a client that waits for leave to send it gets that now."""
         body = Body(self.request.content, self.headers, self.signed, with_md5=with_md5)
-        expects = self.header("expect").lower() == "100-continue"
-        if expects and self.request.version >= HttpVersion11 and self.request.transport is not None:
+        if self._waits and self.request.transport is not None:
             self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.is_let_in = True
         return body
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the client waits for leave to send its content."""
+        expects = self.headers.get("expect", [""])[0].strip().lower() == "100-continue"
+        return expects and not self.is_let_in and self.request.version >= HttpVersion11
 
     def check_write(self) -> None:
         """Refuse what would make an object other than a private, plain one.
@@ -149,4 +157,6 @@ class Call:
         response.headers["x-amz-request-id"] = self.request_id
         response.headers["Server"] = "magnus"
         self.has_begun = True
+        if self._waits:  # what comes next on this connection may be the content, or another request
+            response.force_close()
         await response.prepare(self.request)

@@ -21,9 +21,10 @@ Fields = Sequence[tuple[str, Any]]
 """Names and values of elements in their order; a value that is a list of such holds elements itself."""
 
 
-def parse(data: bytes) -> Element:
+def parse(data: bytes, *, is_lenient: bool = False) -> Element:
     """Read a document, without its namespaces.
 
+    :param is_lenient: pass over characters that XML cannot hold and that some stores write all the same.
     :raises S3Error: when it is none, or declares a type: no entity is ever expanded.
     """
     try:
@@ -31,6 +32,8 @@ def parse(data: bytes) -> Element:
         # Text, not bytes: whatever encoding the document claims is passed over.
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise S3Error("MalformedXML", "a document without a type declaration is expected")
+        if is_lenient:
+            text = _NOT_XML.sub("\ufffd", text)
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ParseError, ValueError):
         raise S3Error("MalformedXML", "the document is not well-formed XML in UTF-8") from None

@@ -16,6 +16,8 @@ from airflow_magnus.gateway.listing import timestamp
 from airflow_magnus.gateway.opened import Opened
 from airflow_magnus.gateway.rewriting import OWNER
 
+REGION = "eu-central-1"
+"""Where all buckets are, for the clients: one for which boto3 signs URLs by version 4. Signatures may name any."""
 _UNKNOWN_TO_BUCKETS = {
     "cors": "NoSuchCORSConfiguration",
     "encryption": "ServerSideEncryptionConfigurationNotFoundError",
@@ -138,9 +140,9 @@ class Operations:
     async def _ask_bucket(self, call: Call, bucket: Bucket) -> web.StreamResponse:
         query = call.target.query
         if call.is_head:
-            return await call.reply(200, headers={"x-amz-bucket-region": "us-east-1"})
+            return await call.reply(200, headers={"x-amz-bucket-region": REGION})
         if "location" in query:
-            return await call.reply(200, rendered("LocationConstraint", []))
+            return await call.reply(200, _location())
         if "versioning" in query:
             return await call.reply(200, rendered("VersioningConfiguration", []))
         if "acl" in query:
@@ -212,6 +214,10 @@ def _writable(bucket: Bucket) -> None:
 
 def _kept(query: Mapping[str, str], *names: str) -> dict[str, str]:
     return {name: query[name] for name in names if name in query}
+
+
+def _location() -> bytes:
+    return rendered("LocationConstraint", []).replace(b"></", f">{REGION}</".encode())
 
 
 def _private() -> bytes:

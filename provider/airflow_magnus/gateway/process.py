@@ -21,6 +21,7 @@ from typing import Any
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.gateway.channel import Message, receive, send
 from airflow_magnus.gateway.ledger import Passed
+from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.outputs import Output
 from airflow_magnus.gateway.views import Origin, View, as_message, origin_as_message
 
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 OUT = "out"
 """The bucket that a step writes to."""
-REGION = "us-east-1"
-"""What the environment of a step says; any other is accepted too."""
 _START = 30.0
 """Seconds for the process to come up, on a machine that is very busy."""
 _STOP = 5.0

@@ -61,7 +61,7 @@ async def relay(source: Any, target: Any, length: int, digest: Digest | None) ->
     _busy += 1
     fds = [os.dup(side.get_extra_info("socket").fileno()) for side in (source, target)]
     try:
-        move = asyncio.get_running_loop().run_in_executor(_threads, _move, *fds, length, digest)
+        move = asyncio.get_running_loop().run_in_executor(_threads, _move, fds[0], fds[1], length, digest)
         try:
             await asyncio.shield(move)
         except asyncio.CancelledError:
@@ -147,6 +147,5 @@ def _pipe() -> tuple[int, int]:
 
 
 def _shut(fd: int) -> None:
-    with socket.socket(fileno=os.dup(fd)) as side:
-        with suppress(OSError):
-            side.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(fd)) as side, suppress(OSError):
+        side.shutdown(socket.SHUT_RDWR)

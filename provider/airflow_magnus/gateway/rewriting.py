@@ -37,7 +37,7 @@ class Names:
 
 def rewritten(document: bytes, names: Names) -> bytes:
     """The document of an answer as the step sees it; keys outside the prefix are left out of it."""
-    root = parse(document)
+    root = parse(document, is_lenient=True)
     fields = _Rewriter(names, is_encoded=root.findtext("EncodingType") == "url").fields(root)
     if names.is_url:
         fields.append(("EncodingType", "url"))
