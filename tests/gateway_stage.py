@@ -85,7 +85,9 @@ class Stage:
 
     def connect(self) -> socket.socket:
         """A bare connection."""
-        return socket.create_connection(("127.0.0.1", int(self.gateway.endpoint.rpartition(":")[2])), timeout=60)
+        return socket.create_connection(
+            ("127.0.0.1", int(self.gateway.endpoint.rpartition(":")[2])), timeout=60
+        )
 
 
 def client_of(gateway: Gateway, **options: Any) -> Any:

@@ -74,9 +74,15 @@ def test_copies_are_reads_and_writes(stage: Stage, key: str) -> None:
 def test_outputs_are_what_lies_there(stage: Stage, key: str) -> None:
     stage.client.put_object(Bucket="out", Key=f"{key}/ä +%", Body=b"one")
     stage.client.upload_fileobj(
-        io.BytesIO(bytes(6_000_000)), "out", f"{key}/two", Config=TransferConfig(multipart_threshold=5 * 1024 * 1024)
+        io.BytesIO(bytes(6_000_000)),
+        "out",
+        f"{key}/two",
+        Config=TransferConfig(multipart_threshold=5 * 1024 * 1024),
     )
     found = {output.name: output for output in stage.gateway.outputs() if output.name.startswith(key)}
-    assert [(name, output.size) for name, output in found.items()] == [(f"{key}/two", 6_000_000), (f"{key}/ä +%", 3)]
+    assert [(name, output.size) for name, output in found.items()] == [
+        (f"{key}/two", 6_000_000),
+        (f"{key}/ä +%", 3),
+    ]
     assert found[f"{key}/ä +%"].sha256 == hashlib.sha256(b"one").hexdigest()
     assert found[f"{key}/two"].sha256 in ("", hashlib.sha256(bytes(6_000_000)).hexdigest())

@@ -95,7 +95,9 @@ def _stored(stage: Stage, key: str) -> bytes | None:
 
 
 @pytest.mark.parametrize("payload", [SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER])
-@pytest.mark.parametrize(("size", "chunk"), [(0, 10), (1, 10), (150_000, 65_536), (150_000, 8_192), (1_500_000, 262_144)])
+@pytest.mark.parametrize(
+    ("size", "chunk"), [(0, 10), (1, 10), (150_000, 65_536), (150_000, 8_192), (1_500_000, 262_144)]
+)
 def test_frames_become_the_object(stage: Stage, key: str, payload: str, size: int, chunk: int) -> None:
     data = os.urandom(size)
     assert _framed(stage, key, payload, data, chunk=chunk) == 200

@@ -82,7 +82,9 @@ def test_it_ends_with_the_task(tmp_path: Path, number: signal.Signals) -> None:
     assert not _answers(endpoint)
 
 
-@pytest.mark.parametrize("then", ["os._exit(3)", "raise SystemExit(3)", "1 / 0", "os.execv('/bin/true', ['true'])"])
+@pytest.mark.parametrize(
+    "then", ["os._exit(3)", "raise SystemExit(3)", "1 / 0", "os.execv('/bin/true', ['true'])"]
+)
 def test_it_ends_with_a_task_that_ends(tmp_path: Path, then: str) -> None:
     task, endpoint, gateway, _ = _task(tmp_path, then)
     task.communicate()

@@ -92,7 +92,13 @@ def test_no_spelling_leads_out_of_a_bucket(stage: Stage, way: str, method: str) 
 
 @pytest.mark.parametrize(
     "target",
-    ["/lab/..%2f..%2fsecret.txt", "/lab%2f..%2fsecret.txt", "/..%2flab/a.txt", "/../lab/a.txt", "/%2e/lab/a.txt"],
+    [
+        "/lab/..%2f..%2fsecret.txt",
+        "/lab%2f..%2fsecret.txt",
+        "/..%2flab/a.txt",
+        "/../lab/a.txt",
+        "/%2e/lab/a.txt",
+    ],
 )
 def test_no_spelling_leads_out_by_the_bucket(stage: Stage, target: str) -> None:
     status, body, _ = stage.raw("GET", target)
@@ -112,7 +118,8 @@ def test_a_key_that_is_too_long_is_refused(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["http://127.0.0.1:1/lab/a.txt", "https://example.org/", "lab/a.txt", "*", "/lab/a.txt#x", "/lab/%ff"]
+    "target",
+    ["http://127.0.0.1:1/lab/a.txt", "https://example.org/", "lab/a.txt", "*", "/lab/a.txt#x", "/lab/%ff"],
 )
 def test_a_target_that_is_no_path_is_refused(stage: Stage, target: str) -> None:
     assert stage.raw("GET", target, signs=target.startswith("/"))[0] == 400
@@ -169,7 +176,9 @@ def test_unsigned_requests_are_refused(stage: Stage) -> None:
         assert (status, b"AccessDenied" in body) == (403, True)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", "", "lab.localhost"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", "", "lab.localhost"]
+)
 def test_a_foreign_host_is_refused(stage: Stage, host: str) -> None:
     headers = stage.signed("GET", "/lab/a.txt", {"host": host or "x"}, "UNSIGNED-PAYLOAD")
     assert stage.raw("GET", "/lab/a.txt", headers={**headers, "host": host}, signs=False)[0] in (400, 403)
@@ -216,7 +225,11 @@ def test_a_presigned_url_ends(stage: Stage) -> None:
     moment = datetime.now(UTC) - timedelta(hours=2)
     with mock.patch("botocore.auth.get_current_datetime", lambda: moment):
         url = stage.client.generate_presigned_url("get_object", Params={"Bucket": "lab", "Key": "a.txt"})
-    for changed in (url, url.replace("X-Amz-Expires=3600", "X-Amz-Expires=999999"), url.replace("a.txt", "empty")):
+    for changed in (
+        url,
+        url.replace("X-Amz-Expires=3600", "X-Amz-Expires=999999"),
+        url.replace("a.txt", "empty"),
+    ):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(changed)
         assert error.value.code in (400, 403)
@@ -237,7 +250,9 @@ def test_ten_thousand_wrong_tokens_are_refused_quickly(stage: Stage) -> None:
                 authorization = template["Authorization"].replace(stage.gateway.token, wrong)
                 lines = {**template, "Authorization": authorization}
                 requests.append(
-                    "GET /lab/a.txt HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines.items()) + "\r\n"
+                    "GET /lab/a.txt HTTP/1.1\r\n"
+                    + "".join(f"{n}: {v}\r\n" for n, v in lines.items())
+                    + "\r\n"
                 )
             connection.sendall("".join(requests).encode())
             refused += _answers(connection, 100)

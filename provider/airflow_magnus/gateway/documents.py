@@ -17,6 +17,8 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
+_NOT_XML_BY_NUMBER = re.compile(r"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2\d|3[01]));")
+
 Fields = Sequence[tuple[str, Any]]
 """Names and values of elements in their order; a value that is a list of such holds elements itself."""
 
@@ -33,7 +35,7 @@ def parse(data: bytes, *, is_lenient: bool = False) -> Element:
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise S3Error("MalformedXML", "a document without a type declaration is expected")
         if is_lenient:
-            text = _NOT_XML.sub("\ufffd", text)
+            text = _NOT_XML_BY_NUMBER.sub("\ufffd", _NOT_XML.sub("\ufffd", text))
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ParseError, ValueError):
         raise S3Error("MalformedXML", "the document is not well-formed XML in UTF-8") from None

@@ -50,10 +50,15 @@ class FolderBucket:
         """All that was written."""
         held = {key: self._written.get(key) for key in self._written.keys()}  # noqa: SIM118 - a method
         return [
-            Output(self.name, key, str(item.path), item.size, item.etag.strip('"'), item.sha256)
+            Output(self.name, key, item.path.name, item.size, item.etag.strip('"'), item.sha256)
             for key, item in held.items()
             if item is not None
         ]
+
+    async def drop(self) -> None:
+        """Remove all that was written, also by a gateway before this one."""
+        self._uploads.forget()
+        self._written.clear()
 
     async def read(self, call: Call) -> web.StreamResponse:
         """GetObject and HeadObject."""

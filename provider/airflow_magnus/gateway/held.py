@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
@@ -133,6 +134,11 @@ class Written:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{os.getpid()}-{next(self._numbers)}"
         return path, open(path, "xb", buffering=0)
+
+    def clear(self) -> None:
+        """Remove the folder with all that lies there."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._objects.clear()
 
     def set(self, key: str, held: Held) -> None:
         """Let a key hold this; what it held is removed."""

@@ -16,7 +16,7 @@ class Output:
     """One object that a step has written.
 
     :param name: visible key.
-    :param place: where its bytes are: the real key in the store, or the path of a file.
+    :param below: where its bytes are, below the prefix or folder of the view.
     :param size: bytes.
     :param etag: without quotes.
     :param sha256: hex; "" where the bytes did not pass in one piece.
@@ -24,7 +24,7 @@ class Output:
 
     bucket: str
     name: str
-    place: str
+    below: str
     size: int
     etag: str
     sha256: str
@@ -49,7 +49,7 @@ async def listed(bucket: PassedOn, ledger: Ledger) -> list[Output]:
                 continue
             name, etag = key.removeprefix(bucket.prefix), item.findtext("ETag", "").strip('"')
             size = int(item.findtext("Size", "0"))
-            found.append(Output(bucket.name, name, key, size, etag, ledger.digest(bucket.name, name, etag)))
+            found.append(Output(bucket.name, name, name, size, etag, ledger.digest(bucket.name, name, etag)))
         token = root.findtext("NextContinuationToken", "")
         if not token:
             return found

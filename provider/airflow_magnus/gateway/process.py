@@ -151,6 +151,14 @@ class Gateway:
         found = [Output(**entry) for entry in self._ask("outputs")]
         return sorted(found, key=lambda output: output.name)
 
+    def drop(self) -> None:
+        """Remove all that lies in ``out``, and what an earlier gateway left there. Cost: as of :meth:`outputs`, and
+        1 request for each 1,000 objects.
+
+        :raises GatewayError: when the gateway is gone, or the store does not remove it.
+        """
+        self._ask("drop")
+
     def _configuration(self) -> Message:
         buckets = [
             as_message(name, view, self._origins, is_writable=name == OUT)

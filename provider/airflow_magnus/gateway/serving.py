@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_magnus.gateway.channel import Message
+from airflow_magnus.gateway.dropping import drop
 from airflow_magnus.gateway.faults import S3Error
 from airflow_magnus.gateway.folders import FolderBucket
 from airflow_magnus.gateway.ledger import Ledger
@@ -71,11 +72,23 @@ class Serving:
         try:
             if message["kind"] == "ledger":
                 answer["value"] = self._ledger.as_json()
+            elif message["kind"] == "drop":
+                await self._drop()
+                answer["value"] = None
             else:
                 answer["value"] = [asdict(output) for output in await self._outputs()]
         except S3Error as fault:
             answer["fault"] = f"{fault.code}: {fault.message}"
         self._tell(answer)
+
+    async def _drop(self) -> None:
+        for bucket in self._buckets.values():
+            if isinstance(bucket, FolderBucket) and bucket.is_writable:
+                await bucket.drop()
+            elif isinstance(bucket, Listed) and bucket.is_writable:
+                await drop(
+                    bucket, [bucket.prefix + output.below for output in await listed(bucket, self._ledger)]
+                )
 
     async def _outputs(self) -> list[Output]:
         found: list[Output] = []

@@ -72,6 +72,10 @@ class Uploads:
             held.path.unlink(missing_ok=True)
         del self._uploads[number]
 
+    def forget(self) -> None:
+        """Forget all uploads, whose parts are gone."""
+        self._uploads.clear()
+
     async def complete(self, number: str, key: str, asked: Element) -> Held:
         """Make one object of the parts that are asked for; the others are removed.
 

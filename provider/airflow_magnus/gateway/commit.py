@@ -1,0 +1,70 @@
+"""The bucket ``out`` and the catalog: where a step writes, how that becomes entries, and what is left of dead attempts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
+from airflow_magnus.runlog.records import CatalogEntry
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.staging import Staged, staged_attempts, staging_of, take_in
+
+log = logging.getLogger(__name__)
+
+Place = Origin | Path
+"""Where a catalog's objects are: a bucket of a store, or a folder."""
+
+
+def out_view(place: Place, prefix: str, run_id: str, attempt_id: str) -> View:
+    """What ``out`` of an attempt writes to.
+
+    :param prefix: of the catalog in its bucket, without slashes around it; of a folder: "".
+    """
+    below = staging_of(run_id, attempt_id)
+    if isinstance(place, Path):
+        return Folder(place / below)
+    return Prefix(place, f"{prefix}/{below}/" if prefix else f"{below}/")
+
+
+def commit(
+    gateway: Gateway,
+    client: ObjectClient,
+    location: str,
+    run_id: str,
+    attempt_id: str,
+    known: Mapping[str, CatalogEntry],
+) -> list[CatalogEntry]:
+    """Make catalog entries of all that lies in ``out``; called when the command has succeeded, before the record.
+
+    Write the record of the step with them, then call ``gateway.drop()``.
+
+    :param client: over the catalog's store.
+    :param known: what is committed in this run already, by name.
+    :raises GatewayError: when the gateway is gone: the step has failed.
+    :raises CatalogError: for a key that cannot be a name in the catalog, or when the store refuses.
+    """
+    staged = [Staged(item.name, item.below, item.size, item.sha256) for item in gateway.outputs()]
+    return take_in(client, location, run_id, attempt_id, staged, known)
+
+
+def clear_dead(
+    client: ObjectClient, place: Place, prefix: str, run_id: str, is_dead: Callable[[str], bool]
+) -> list[str]:
+    """Drop the staging of a run's attempts that cannot go on: what a kill or a power cut has left.
+
+    Cost: 1 LIST where there is nothing to do; else a gateway for each dead attempt.
+
+    :param is_dead: whether an attempt, by its id, has ended or will never go on.
+    :returns: the attempts whose staging is gone.
+    """
+    dead = [
+        attempt for attempt in client.run(lambda store: staged_attempts(store, run_id)) if is_dead(attempt)
+    ]
+    for attempt in dead:
+        with Gateway({}, out_view(place, prefix, run_id, attempt)) as gateway:
+            gateway.drop()
+        log.info("the staging of attempt %s of run %s is cleared", attempt, run_id)
+    return dead
