@@ -40,7 +40,7 @@ class Catalog:
     def gateway(self, attempt: str) -> Gateway:
         return Gateway({}, out_view(self.place, self.prefix, RUN, attempt))
 
-    def keys(self, prefix: str = RUN) -> set[str]:
+    def stored(self, prefix: str = RUN) -> set[str]:
         return {meta["path"] for batch in obstore.list(self.client.store, prefix=prefix) for meta in batch}
 
 
@@ -82,7 +82,7 @@ def test_what_was_written_becomes_entries(catalog: Catalog) -> None:
             bytes(obstore.get(catalog.client.store, entry.catalog_relative_path).bytes())
             == written[entry.name]
         )
-    assert catalog.keys() == {entry.catalog_relative_path for entry in entries}
+    assert catalog.stored() == {entry.catalog_relative_path for entry in entries}
     assert not staged_attempts(catalog.client.store, RUN)
 
 
@@ -113,7 +113,7 @@ def test_a_key_that_is_no_name_fails_the_step_and_leaves_nothing(catalog: Catalo
             commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
         gateway.drop()
         assert gateway.outputs() == []
-    assert catalog.keys() == set()
+    assert catalog.stored() == set()
 
 
 def test_the_staging_of_a_failed_attempt_is_dropped(catalog: Catalog) -> None:
@@ -125,7 +125,7 @@ def test_the_staging_of_a_failed_attempt_is_dropped(catalog: Catalog) -> None:
         gateway.drop()
         assert client.list_objects_v2(Bucket="out")["KeyCount"] == 0
         assert not client.list_multipart_uploads(Bucket="out").get("Uploads")
-    assert catalog.keys() == set()
+    assert catalog.stored() == set()
 
 
 def test_the_staging_of_dead_attempts_is_cleared(catalog: Catalog) -> None:
@@ -137,5 +137,5 @@ def test_the_staging_of_dead_attempts_is_cleared(catalog: Catalog) -> None:
     )
     assert cleared == ["dead"]
     assert staged_attempts(catalog.client.store, RUN) == ["alive"]
-    assert all(key.startswith(staging_of(RUN, "alive")) for key in catalog.keys())
+    assert all(key.startswith(staging_of(RUN, "alive")) for key in catalog.stored())
     assert clear_dead(catalog.client, catalog.place, catalog.prefix, "no-run", lambda attempt: True) == []

@@ -192,7 +192,7 @@ def test_the_name_localhost_is_no_foreign_host(stage: Stage) -> None:
 @pytest.mark.parametrize("seconds", [-16 * 60, 16 * 60])
 def test_a_wrong_clock_is_refused(stage: Stage, seconds: int) -> None:
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    with mock.patch("botocore.auth.get_current_datetime", lambda: moment):
+    with mock.patch("botocore.auth.get_current_datetime", return_value=moment):
         status, body, _ = stage.raw("GET", "/lab/a.txt")
     assert (status, b"RequestTimeTooSkewed" in body) == (403, True)
 
@@ -223,7 +223,7 @@ def test_what_was_not_signed_is_refused(stage: Stage, key: str, change: str) -> 
 
 def test_a_presigned_url_ends(stage: Stage) -> None:
     moment = datetime.now(UTC) - timedelta(hours=2)
-    with mock.patch("botocore.auth.get_current_datetime", lambda: moment):
+    with mock.patch("botocore.auth.get_current_datetime", return_value=moment):
         url = stage.client.generate_presigned_url("get_object", Params={"Bucket": "lab", "Key": "a.txt"})
     for changed in (
         url,
