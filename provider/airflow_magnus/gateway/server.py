@@ -24,7 +24,7 @@ IDLE = 20.0
 MOST_CONNECTIONS = 512
 _LONGEST_LINE = 8_190
 _LINGER = 5.0
-_READ_SIZE = 256 * 1024
+_READ_SIZE = 64 * 1024
 _NOBODY = Signed("", b"", "", "", "")
 
 

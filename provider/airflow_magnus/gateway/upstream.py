@@ -26,7 +26,7 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The sha256 of nothing."""
 LARGEST_ANSWER = 8 * LARGEST
 """Bytes of a document that a store sends."""
-READ_SIZE = 512 * 1024
+READ_SIZE = 128 * 1024
 _OWN_KEYS = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
 _MISCONFIGURED = (
     *_OWN_KEYS,
