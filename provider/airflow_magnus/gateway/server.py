@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +26,7 @@ IDLE = 20.0
 MOST_CONNECTIONS = 512
 _LONGEST_LINE = 8_190
 _LINGER = 5.0
+_PAUSE = 1.0
 _READ_SIZE = 64 * 1024
 _NOBODY = Signed("", b"", "", "", "")
 
@@ -47,6 +50,7 @@ class GatewayServer:
     def __init__(self, operations: Operations, verifier: Verifier, hosts: frozenset[str]) -> None:
         self._operations, self._verifier, self._hosts = operations, verifier, hosts
         self._runner: web.ServerRunner | None = None
+        self._active = 0
 
     async def start(self, listening: socket.socket) -> None:
         """Begin to answer."""
@@ -71,7 +75,23 @@ class GatewayServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def pause(self) -> None:
+        """Wait until no request is being answered, but not for long: a client may have all of an answer already.
+
+        What is noted at its end would be missing else.
+        """
+        end = time.monotonic() + _PAUSE
+        while self._active and time.monotonic() < end:
+            await asyncio.sleep(0.002)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._active += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         request_id = secrets.token_hex(8).upper()
         call = Call(request, _nothing(request), _lower(request), _NOBODY, request_id, request.host)
         try:

@@ -68,6 +68,7 @@ class Serving:
             if event is not None:
                 event.set()
             return
+        await self._server.pause()
         answer: dict[str, Any] = {"kind": "answer", "id": message["id"]}
         try:
             if message["kind"] == "ledger":
