@@ -100,17 +100,26 @@ def _in_container(node: TaskStep, image: str, job: Any, shown: str, kwargs: dict
         raise ConfigurationError(f"settings of the executor {executor.type}: {error}") from error
 
 
-def _docker(_: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
+def _docker(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
     from airflow_magnus.operators.container import DockerStep
 
     arguments = settings.get("optional_docker_args") or {}
     _check_docker_arguments(arguments)
+    if node.endpoint is not None and arguments.get("network_mode", "host") != "host":
+        raise ConfigurationError(
+            "s3 beside a container needs the network of the host: remove network_mode from optional_docker_args"
+        )
     return DockerStep(environment=settings.get("environment"), docker_arguments=arguments, **kwargs)
 
 
 def _pod(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
     from airflow_magnus.operators.pod import PodStep
 
+    if node.endpoint is not None:
+        raise ConfigurationError(
+            "s3 cannot stand beside a pod, which runs on another machine than its task: let the step get and put files by "
+            "catalog, or run it on the worker by executor_config: {k8s-job: {run_in_local: true}}"
+        )
     claim, mount_path = settings.get("persistent_volume_claim", ""), settings.get("mount_path", "")
     if bool(claim) != bool(mount_path):
         raise ConfigurationError("persistent_volume_claim and mount_path belong together: write both")

@@ -16,6 +16,7 @@ from airflow_magnus.dags.executors import (
     runs_in_container,
 )
 from airflow_magnus.errors import ConfigurationError, Fault, PipelineError, Position
+from airflow_magnus.pipeline.describe import buckets
 from airflow_magnus.pipeline.model import CompositeStep, Graph, Step, TaskStep
 
 
@@ -130,6 +131,8 @@ def doc_of(step: Step) -> str:
     for label, patterns in (("gets", step.catalog.get), ("puts", step.catalog.put)):
         if patterns:
             lines += ["", f"{label}: " + ", ".join(f"`{shlex.quote(p)}`" for p in patterns)]
+    if step.endpoint is not None:
+        lines += ["", "s3: " + ", ".join(f"`{bucket}`" for bucket in buckets(step.endpoint))]
     return "\n".join(lines)
 
 

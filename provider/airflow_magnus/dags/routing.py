@@ -145,6 +145,7 @@ class _Builder:
                 place=node.place,
                 route=route(node),
                 run=self._plan.run,
+                s3=step.endpoint,
                 is_cached=step.is_cached,
             ),
             **arguments,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from airflow_magnus.errors import CatalogError
 from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.staging import Staged, staged_attempts, staging_of, take_in
+from airflow_magnus.stores.names import VERSIONS
+from airflow_magnus.stores.staging import Staged, kept_of, staged_attempts, staging_of, take_in
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def commit(
     run_id: str,
     attempt_id: str,
     known: Mapping[str, CatalogEntry],
+    taken: Collection[str] = (),
 ) -> list[CatalogEntry]:
     """Make catalog entries of all that lies in ``out``; called when the command has succeeded, before the record.
 
@@ -43,11 +46,34 @@ def commit(
 
     :param client: over the catalog's store.
     :param known: what is committed in this run already, by name.
+    :param taken: names that the attempt has put in another way, and that cannot lie in ``out`` too.
     :raises GatewayError: when the gateway is gone: the step has failed.
     :raises CatalogError: for a key that cannot be a name in the catalog, or when the store refuses.
     """
-    staged = [Staged(item.name, item.below, item.size, item.sha256) for item in gateway.outputs()]
+    staged = _staged(gateway)
+    both = sorted({item.name for item in staged} & set(taken))
+    if both:
+        raise CatalogError(
+            f"{both[0]!r} was put in the catalog and lies in the bucket out too ({len(both)} such names): give one of the"
+            " two another name"
+        )
     return take_in(client, location, run_id, attempt_id, staged, known)
+
+
+def keep_failed(gateway: Gateway, client: ObjectClient, location: str, run_id: str, attempt_id: str) -> str:
+    """Lay aside, under its names, what lies in ``out`` of an attempt that has failed.
+
+    :returns: where it is; "" when there is nothing.
+    :raises GatewayError: when the gateway is gone.
+    :raises CatalogError: as of :func:`commit`.
+    """
+    folder = kept_of(attempt_id)
+    kept = take_in(client, location, run_id, attempt_id, _staged(gateway), {}, folder)
+    return f"{location}/{run_id}/{VERSIONS}/{folder}" if kept else ""
+
+
+def _staged(gateway: Gateway) -> list[Staged]:
+    return [Staged(item.name, item.below, item.size, item.sha256) for item in gateway.outputs()]
 
 
 def clear_dead(

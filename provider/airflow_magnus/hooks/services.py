@@ -81,7 +81,14 @@ class OpenServices:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class ServiceAccess:
+    """One service as it was chosen.
+
+    :param folder: what relative paths of the settings are relative to.
+    :param session: signs requests to AWS; None: made from the settings.
+    :param conn_id: the connection that it comes from; "" for none.
+    """
+
     settings: ServiceSettings
     folder: Path
     session: boto3.Session | None = None
@@ -107,7 +114,9 @@ def open_services(sources: ServiceSources) -> OpenServices:
         catalog=open_catalog(catalog.settings, folder=catalog.folder, session=catalog.session),
         secrets=secret_store,
         run_config={
-            "executor": _shown(_Chosen(sources.settings.get("executor") or DEFAULTS["executor"], Path())),
+            "executor": _shown(
+                ServiceAccess(sources.settings.get("executor") or DEFAULTS["executor"], Path())
+            ),
             **{name: _shown(service) for name, service in chosen.items()},
         },
         compute_data_folder=compute_data_folder(catalog.settings),
@@ -121,8 +130,16 @@ def open_catalog_objects(sources: ServiceSources) -> CatalogObjects | None:
     """
     from airflow_magnus.stores import services
 
-    chosen = _chosen(sources, "catalog")
+    chosen = catalog_access(sources)
     return services.open_catalog_objects(chosen.settings, folder=chosen.folder, session=chosen.session)
+
+
+def catalog_access(sources: ServiceSources) -> ServiceAccess:
+    """How the catalog is reached; nothing is opened. Asks Airflow for at most one connection.
+
+    :raises ConfigurationError: as of :func:`open_services`.
+    """
+    return _chosen(sources, "catalog")
 
 
 def open_for_record(sources: ServiceSources) -> OpenServices:
@@ -140,7 +157,7 @@ def open_for_record(sources: ServiceSources) -> OpenServices:
         return services
 
 
-def _chosen(sources: ServiceSources, name: str) -> _Chosen:
+def _chosen(sources: ServiceSources, name: str) -> ServiceAccess:
     folder = sources.folder or default_folder()
     settings = sources.settings.get(name)
     if settings is not None:
@@ -148,12 +165,12 @@ def _chosen(sources: ServiceSources, name: str) -> _Chosen:
     if not sources.uses_airflow:
         from airflow_magnus.stores.services import DEFAULTS
 
-        return _Chosen(DEFAULTS[name], folder)
+        return ServiceAccess(DEFAULTS[name], folder)
     conn_id = sources.connections.get(name)
     return _from_connection(name, conn_id or _configured_connection(name), is_asked_for=bool(conn_id))
 
 
-def _from_connection(name: str, conn_id: str, *, is_asked_for: bool) -> _Chosen:
+def _from_connection(name: str, conn_id: str, *, is_asked_for: bool) -> ServiceAccess:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     hook = _hook(name, conn_id)
@@ -166,8 +183,8 @@ def _from_connection(name: str, conn_id: str, *, is_asked_for: bool) -> _Chosen:
                 f"add it, of the type magnus_{_KINDS[name]}, or name another one"
             ) from error
         log.info("there is no connection %s: using folders below %s", conn_id, default_folder())
-        return _Chosen(_embedded(name), default_folder())
-    return _Chosen(settings, default_folder(), hook.get_session(), conn_id)
+        return ServiceAccess(_embedded(name), default_folder())
+    return ServiceAccess(settings, default_folder(), hook.get_session(), conn_id)
 
 
 def _hook(name: str, conn_id: str) -> Any:
@@ -205,20 +222,20 @@ def default_folder() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "magnus"
 
 
-def _with_aws_connection(settings: ServiceSettings, folder: Path) -> _Chosen:
+def _with_aws_connection(settings: ServiceSettings, folder: Path) -> ServiceAccess:
     """Settings of a file that may name an Airflow connection by ``aws_conn_id``."""
     aws_conn_id = settings.config.get("aws_conn_id")
     if not aws_conn_id:
-        return _Chosen(settings, folder)
+        return ServiceAccess(settings, folder)
     from airflow_magnus.hooks.connections import access_of_aws_connection
 
     service = "secretsmanager" if settings.type == "aws-secrets-manager" else "s3"
     access = access_of_aws_connection(str(aws_conn_id), settings.config, service)
     config = {**access.extra_config, **settings.config}
-    return _Chosen(ServiceSettings(settings.type, config), folder, access.session)
+    return ServiceAccess(ServiceSettings(settings.type, config), folder, access.session)
 
 
-def _shown(chosen: _Chosen) -> dict[str, Any]:
+def _shown(chosen: ServiceAccess) -> dict[str, Any]:
     """A service as the run log records it, without anything secret."""
     hidden = ("access_key", "secret_key", "session_token", "password", "connection_string")
     config = {key: value for key, value in chosen.settings.config.items() if key not in hidden}

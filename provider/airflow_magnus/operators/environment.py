@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_magnus.runlog.records import RunHeader
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,11 @@ def parameter_variables(parameters: Mapping[str, Any], warnings: list[str]) -> d
             variables[variable] = text
             room -= length
     return variables
+
+
+def run_variables(header: RunHeader) -> dict[str, str]:
+    """Which run it is."""
+    return {"MAGNUS_RUN_ID": header.run_id, "MAGNUS_RUN_TAG": header.tag or ""}
 
 
 def item_variable(items: Mapping[str, Any]) -> dict[str, str]:

@@ -23,20 +23,25 @@ _UNKNOWN = (
     "cache: true has no effect, as it is not known for sure which code runs: commit the code to git, "
     "or run it in an image or a DAG bundle with a version"
 )
+_BUCKET = "cache: true has no effect, as the step reads a bucket of its own by s3, which may change"
 
 
 def fingerprint(command: Mapping[str, Any], session: StepSession, code: Sequence[CodeIdentity] | None) -> str:
-    """sha256 hex, 64 characters; "" when it is not known for sure which code runs.
+    """sha256 hex, 64 characters; "" when it is not known for sure which code runs, or what a bucket of its own holds.
 
     :param command: what is run, and the parameters that it can read.
     :param code: None when no code beside the command runs.
     """
+    given = session.endpoint.inputs
+    if given is None:
+        return ""
     if code is not None and not any(identity.code_identifier_dependable for identity in code):
         return ""
     known = {
         "command": command,
         "items": session.variables,
         "inputs": sorted((entry.name, entry.data_hash) for entry in session.got),
+        **({"endpoint": given} if given else {}),
         "catalog": [session.request.compute_data_folder, *session.request.get, "→", *session.request.put],
         "code": [
             (identity.code_identifier_type, identity.code_identifier)
@@ -55,7 +60,7 @@ def earlier_result(session: StepSession) -> AttemptClosed | None:
     copies them inside the store.
     """
     if not session.fingerprint:
-        session.warnings.append(_UNKNOWN)
+        session.warnings.append(_BUCKET if session.endpoint.inputs is None else _UNKNOWN)
         return None
     run_log, catalog = session.services.run_log, session.services.catalog
     found = run_log.with_fingerprint(session.fingerprint)

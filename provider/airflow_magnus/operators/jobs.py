@@ -60,11 +60,11 @@ class Job:
         :param variables: those of the step's children on this machine.
         :param parent: below it worker and container share folders; None: they share nothing.
         """
+        given = {*_OF_THE_RUN, *session.endpoint.variables}
         self.environment = {
-            name: text
-            for name, text in variables.items()
-            if name.startswith(PARAMETER) or name in _OF_THE_RUN
+            name: text for name, text in variables.items() if name.startswith(PARAMETER) or name in given
         }
+        self.secrets = {name: variables[name] for name in session.endpoint.tokens}
         self.shares = []
         if parent is not None:
             parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class ImageJob(Job):
     def open(self, session: StepSession, variables: Mapping[str, str], parent: Path | None) -> None:
         """Share a folder of its own, with a file of the parameters, and in it the compute data folder."""
         super().open(session, variables, parent)
-        self.secrets = {name: str(session.call("get_secret", {"name": name})) for name in self._wanted}
+        self.secrets |= {name: str(session.call("get_secret", {"name": name})) for name in self._wanted}
         if self._folder is None:
             return
         self._write_json(_PARAMETERS, session.parameters)

@@ -32,7 +32,9 @@ class MockedStep(CommandStep, BaseOperator):
         step: StepSettings | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(step=replace(step or StepSettings(), get=(), put=(), is_cached=False), **kwargs)
+        super().__init__(
+            step=replace(step or StepSettings(), get=(), put=(), s3=None, is_cached=False), **kwargs
+        )
         self.command = command
         self.returns = dict(returns or {})
 

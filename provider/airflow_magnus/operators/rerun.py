@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from airflow_magnus.errors import RunCollectedError, RunNotFoundError, StoreError
 from airflow_magnus.hooks.services import OpenServices
-from airflow_magnus.runlog.definition import graph_of
+from airflow_magnus.runlog.definition import files_wanted, graph_of
 from airflow_magnus.runlog.history import Graphs
 from airflow_magnus.runlog.marks import Collection
 from airflow_magnus.runlog.records import (
@@ -86,7 +85,7 @@ def _lost(
     """
     from airflow_magnus.stores.globs import matches
 
-    wanted = {pattern for section in _sections(header) for pattern in _patterns(section)}
+    wanted = files_wanted(header)
     lost = []
     for histories in graphs.values():
         for history in histories.values():
@@ -99,24 +98,6 @@ def _lost(
             if needed and not services.catalog.are_whole(services.catalog.located(run_id, needed)):
                 lost.append(history.internal_name)
     return lost
-
-
-def _sections(header: RunHeader) -> Iterator[Mapping[str, Any]]:
-    """All graphs of a run's definition."""
-    todo = [header.definition, *header.sub_definitions.values()]
-    while todo:
-        section = todo.pop()
-        yield section
-        for step in section.get("steps", {}).values():
-            todo += (
-                (step.get("branches") or {}).values() if step["type"] in ("parallel", "conditional") else ()
-            )
-            todo += [step[key] for key in ("branch", "default") if isinstance(step.get(key), Mapping)]
-
-
-def _patterns(section: Mapping[str, Any]) -> Iterator[str]:
-    for step in section.get("steps", {}).values():
-        yield from (step.get("catalog") or {}).get("get") or ()
 
 
 def is_reused(header: RunHeader, step: StepIdentity) -> bool:

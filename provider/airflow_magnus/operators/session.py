@@ -14,15 +14,17 @@ from airflow_magnus.errors import (
     ParameterError,
     SecretLeakError,
 )
-from airflow_magnus.hooks.services import OpenServices
+from airflow_magnus.hooks.services import OpenServices, ServiceSources
 from airflow_magnus.operators.environment import scratch_folder
+from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.workspace import Workspace
-from airflow_magnus.pipeline.model import CatalogRequest
+from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
 from airflow_magnus.runlog.texts import MAX_LEVELS, is_deeper
 
 if TYPE_CHECKING:
+    from airflow_magnus.operators.endpoint import StepEndpoint
     from airflow_magnus.stores.attempts import OpenAttempt
 
 _SHORTEST_SECRET = 8
@@ -33,6 +35,7 @@ class StepSession:
     """State of one attempt. Its calls come from the step's code, in this process and in its children.
 
     :param variables: the items of the maps around, by name; they are no parameters.
+    :ivar endpoint: the S3 endpoint beside the step.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class StepSession:
         self.metrics: dict[str, Any] = {}
         self.got: list[CatalogEntry] = []
         self.put: dict[str, CatalogEntry] = {}
+        self.endpoint: StepEndpoint | NoEndpoint = NoEndpoint()
         self.warnings: list[str] = []
         self._secrets: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -70,6 +74,7 @@ class StepSession:
         """Go on with what the attempt had made before it was deferred."""
         self.set_values(carried.parameters)
         self.metrics.update(carried.metrics)
+        self.endpoint = NoEndpoint(carried.objects)
         for entry in carried.data_catalog:
             if entry.stage == "put":
                 self._has_put(entry)
@@ -169,6 +174,16 @@ class StepSession:
                 ) from error
             self.parameters[name] = self.set_parameters[name] = plain
 
+    def find_endpoint(self, request: EndpointRequest | None, sources: ServiceSources) -> None:
+        """Find out what the buckets of the step's S3 endpoint hold; it does not serve yet.
+
+        :raises MagnusError: when an input is not there.
+        """
+        if request is not None:
+            from airflow_magnus.operators.endpoint import StepEndpoint
+
+            self.endpoint = StepEndpoint(request, sources, self, self.endpoint.accesses)
+
     def get_inputs(self) -> None:
         """Fetch what the step asks for, before its command."""
         moved = self.services.catalog.get(self.entries, self.workspace.data, self.request.get)
@@ -187,6 +202,12 @@ class StepSession:
         )
         self.warnings += moved.warnings
         for entry in moved.entries:
+            self._has_put(entry)
+        self.put_written()
+
+    def put_written(self) -> None:
+        """Make part of the catalog what the step has written to its S3 endpoint."""
+        for entry in self.endpoint.commit(self.put):
             self._has_put(entry)
 
     def _earlier(self) -> Mapping[str, CatalogEntry]:
@@ -239,11 +260,13 @@ class StepSession:
             fingerprint=self.fingerprint,
             metrics=self.metrics if succeeded else {},
             parameters=self.set_parameters if succeeded else {},
-            data_catalog=[*self.got, *(self.put.values() if succeeded else ())],
+            data_catalog=[*self.got, *self.endpoint.got(), *(self.put.values() if succeeded else ())],
+            objects=self.endpoint.accesses,
         )
 
     def forget_outputs(self) -> None:
         """Remove what this attempt has put, as it failed; not what an earlier step put of the same bytes."""
+        self.endpoint.drop()
         self.services.catalog.forget(
             entry.catalog_relative_path
             for entry in self.put.values()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.place import StepPlace
 from airflow_magnus.operators.route import Route
 from airflow_magnus.operators.run import RunSettings
 from airflow_magnus.operators.workspace import WorkspaceSettings
+from airflow_magnus.pipeline.model import EndpointRequest
+from airflow_magnus.pipeline.sources import endpoint_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class StepSettings:
     :param services: where catalog, run log and secrets are; default: the connections ``magnus_catalog_default``,
         ``magnus_run_log_default``, ``magnus_secrets_default``, and folders below AIRFLOW_HOME where those are missing.
     :param workspace: how the working folder is made; default: a private, empty one.
+    :param s3: the S3 endpoint beside the step: a mapping of ``inputs``, ``out`` and ``keep_failed``, as below ``s3`` of a step
+        in a pipeline file. None: there is none.
     :param is_cached: use what an earlier attempt with the same command, code, parameters and inputs has made.
     :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
     :param route: how the task finds out whether its step is reached; default: Airflow's trigger rules say so.
@@ -38,4 +43,15 @@ class StepSettings:
     place: StepPlace | None = None
     route: Route = field(default_factory=Route)
     run: RunSettings = field(default_factory=RunSettings)
+    s3: EndpointRequest | Mapping[str, Any] | None = None
     is_cached: bool = False
+
+    @property
+    def endpoint(self) -> EndpointRequest | None:
+        """The S3 endpoint that was asked for.
+
+        :raises ConfigurationError: when the mapping is none that a file could have.
+        """
+        if self.s3 is None or isinstance(self.s3, EndpointRequest):
+            return self.s3
+        return endpoint_of(self.s3)

@@ -33,6 +33,7 @@ from airflow_magnus.operators.environment import (
     item_variable,
     parameter_variables,
     replaced_environment,
+    run_variables,
     variables_set,
     with_shim,
 )
@@ -97,6 +98,7 @@ class StepMixin:
     def __init__(self, *, step: StepSettings | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step or StepSettings()
+        self.step.endpoint  # noqa: B018 - wrong ones are refused where the DAG is made
         self.catalog_get = tuple(self.step.get)
         self.catalog_put = tuple(self.step.put)
 
@@ -154,6 +156,7 @@ class StepMixin:
                 session.put_outputs()
                 closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
             run_log.close(run_id, closed)
+            session.endpoint.drop()
             if self.step.is_cached and closed.fingerprint:
                 run_log.keep_fingerprint(run_id, closed)
             for warning in session.warnings:
@@ -161,7 +164,7 @@ class StepMixin:
         self._end()
 
     def on_kill(self) -> None:
-        """Stop the command and record that the task was ended from outside."""
+        """Stop the command; the task was ended from outside."""
         try:
             super().on_kill()  # type: ignore[misc]
         except Exception:
@@ -251,11 +254,14 @@ class StepMixin:
         workspace.open()
         self._open.callback(workspace.close)
         self._session.get_inputs()
+        self._session.find_endpoint(self.step.endpoint, self.step.services)
         self.run_parameters = {**self._session.parameters, **self._session.variables}
         code = code_identities(self._code_folder, context) if self.runs_code else None
         self._session.fingerprint = fingerprint(self.known_by(), self._session, code)
         if self.step.is_cached:
             self._taken = earlier_result(self._session)
+        if self._taken is None:
+            self._open.enter_context(self._session.endpoint)
 
     def _attempt(self, context: Any, run: Callable[[], Any]) -> Any:
         """Run the command once, whatever the chain of overridden ``execute`` methods."""
@@ -272,9 +278,11 @@ class StepMixin:
                 finally:
                     self.finish()
                 self._collect_environment()
+                self._current.endpoint.check()
                 return self._result
         except TaskDeferred:
-            self._suspend()
+            with Recorded(self, context):
+                self._suspend()
             raise
         finally:
             self._is_attempting = False
@@ -285,15 +293,15 @@ class StepMixin:
         session = self._current
         server = StepServer(session)
         with ExitStack() as stack:
+            stack.enter_context(replaced_environment(session.endpoint.environment(os.environ)))
             server.start()
             stack.callback(server.stop)
             parameters_file = session.write_parameters_file()
             stack.callback(parameters_file.unlink, missing_ok=True)
             own = {
                 api.SESSION_VARIABLE: server.address,
-                "MAGNUS_RUN_ID": session.header.run_id,
-                "MAGNUS_RUN_TAG": session.header.tag or "",
                 PARAMETERS_FILE: str(parameters_file),
+                **run_variables(session.header),
                 **parameter_variables(session.parameters, session.warnings if self.reads_environment else []),
                 **item_variable(session.variables),
             }
@@ -322,6 +330,7 @@ class StepMixin:
         message = self.failure_message(error)
         try:
             if self._session is not None:
+                self._session.endpoint.keep_failed()
                 identities = code_identities(self._code_folder, context)
                 closed = self._session.closed("FAIL", message, identities)
                 self._session.services.run_log.close(self._session.header.run_id, closed)
@@ -336,8 +345,10 @@ class StepMixin:
     def _suspend(self) -> None:
         """Keep what the attempt has made so far; it goes on in another process."""
         session = self._current
-        if session.set_parameters or session.put or session.metrics:
+        session.put_written()
+        if session.set_parameters or session.put or session.metrics or session.endpoint.accesses:
             session.services.run_log.carry(session.header.run_id, session.closed("SUCCESS"))
+        session.endpoint.drop()
         self._end()
 
     def _end(self) -> None:

@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 
 from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
-from airflow_magnus.pipeline.model import CompositeStep, Graph, Pipeline, Step, TaskStep
+from airflow_magnus.pipeline.model import (
+    CompositeStep,
+    DataSource,
+    EndpointRequest,
+    Graph,
+    Pipeline,
+    Step,
+    TaskStep,
+)
 
 _INDENT = "  "
 _MARKED = {ord(character): f"\\{character}" for character in "\\`*_{}[]<>()#|~"}
@@ -83,10 +91,31 @@ def _tree(graph: Graph, indent: str) -> Iterator[str]:
         for patterns, verb in ((step.catalog.get, "gets"), (step.catalog.put, "puts")):
             if patterns:
                 yield f"{indent}{_INDENT * 2}{verb} {', '.join(patterns)}"
+        if step.endpoint is not None:
+            yield f"{indent}{_INDENT * 2}s3 {', '.join(buckets(step.endpoint))}"
         if isinstance(step, CompositeStep):
             for name, branch in _branches(step):
                 yield f"{indent}{_INDENT}├ {_branch_title(step, name)}"
                 yield from _tree(branch, indent + _INDENT * 2)
+
+
+def buckets(request: EndpointRequest) -> list[str]:
+    """The buckets of a step's S3 endpoint, each with what it holds."""
+    inputs = [f"s3://{name} ({_source(source)})" for name, source in request.inputs.items()]
+    return [*inputs, *(["s3://out"] if request.out else [])]
+
+
+def _source(source: DataSource) -> str:
+    files = "" if source.files == ("**",) else ", ".join(source.files)
+    if source.bucket:
+        place = f"s3://{source.bucket}/{source.prefix}".rstrip("/")
+        return " ".join(filter(None, [files, f"of {place}", source.conn_id and f"by {source.conn_id}"]))
+    if source.digest:
+        return f"sha256 {source.digest[:12]}…"
+    if source.run or source.pipeline:
+        run = "the latest run" if source.run in ("", "latest") else f"run {source.run}"
+        return " ".join(filter(None, [files, f"of {run}", source.pipeline and f"of {source.pipeline}"]))
+    return files or "all files"
 
 
 def _ways(graph: Graph, step: Step) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from airflow_magnus.pipeline.cursor import Cursor, described
+from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.pipeline.cursor import Cursor, Report, described
 from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.pipeline.nodes import Place
+from airflow_magnus.pipeline.text import Document
 from airflow_magnus.pipeline.values import check_pattern
 
 _ENDPOINT_KEYS = ("inputs", "out", "keep_failed")
@@ -44,6 +49,28 @@ def endpoint_request(section: Cursor) -> EndpointRequest | None:
     if not section.at("inputs").value and not has_out:
         section.fault("gives nothing: name inputs, or write out: true", at_key=True)
     return EndpointRequest(inputs, has_out, _flag(section.at("keep_failed")))
+
+
+def endpoint_of(section: Mapping[str, Any]) -> EndpointRequest:
+    """The endpoint that code asks for by the same mapping that a file would have below ``s3``.
+
+    :raises ConfigurationError: naming all that is wrong with it.
+    """
+    try:
+        plain = json.loads(json.dumps(section))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"s3: {error}: write text, lists and mappings of them, true and false"
+        ) from error
+    report = Report()
+    file = Path("s3")
+    found = endpoint_request(
+        Cursor(Document(file, "", {"s3": plain}, Place(None)), report, {"s3": plain}).at("s3")
+    )
+    if report.faults or found is None:
+        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or ["s3 must be a mapping"]
+        raise ConfigurationError("\n".join(reasons))
+    return found
 
 
 def _flag(entry: Cursor) -> bool:

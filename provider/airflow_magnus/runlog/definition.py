@@ -122,3 +122,39 @@ def recorded_path(section: Section | None, histories: Mapping[str, StepHistory])
     if last is None or not histories[last].latest.opened.attempt_id.startswith(MARKED):
         return walked_path(start, edges, statuses)
     return [*walked_path(start, edges, statuses, last), last]
+
+
+def all_steps(header: RunHeader) -> Iterator[Mapping[str, Any]]:
+    """The steps of all graphs of a run, as they stand in the files."""
+    todo = [header.definition, *header.sub_definitions.values()]
+    while todo:
+        for step in todo.pop().get("steps", {}).values():
+            yield step
+            todo += (
+                (step.get("branches") or {}).values() if step["type"] in ("parallel", "conditional") else ()
+            )
+            todo += [step[key] for key in ("branch", "default") if isinstance(step.get(key), Mapping)]
+
+
+def files_wanted(header: RunHeader) -> set[str]:
+    """The patterns of the files of this run that any step gets, or is given by its S3 endpoint."""
+    found: set[str] = set()
+    for step in all_steps(header):
+        found.update((step.get("catalog") or {}).get("get") or ())
+        for entry in ((step.get("s3") or {}).get("inputs") or {}).values():
+            found.update(_files_of_this_run(entry["from"]))
+    return found
+
+
+def _files_of_this_run(source: Any) -> Sequence[str]:
+    """Of a checked ``from`` the patterns that look at the run itself."""
+    if isinstance(source, Mapping):
+        if source.keys() & {"run", "pipeline", "digest", "bucket"}:
+            return ()
+        source = source.get("files", "**")
+    return [source] if isinstance(source, str) else list(source)
+
+
+def writes_by_endpoint(header: RunHeader) -> bool:
+    """Whether a step of the run may write by an S3 endpoint; of a run without a definition nobody knows."""
+    return not header.definition or any((step.get("s3") or {}).get("out") for step in all_steps(header))

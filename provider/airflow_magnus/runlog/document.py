@@ -43,6 +43,7 @@ def step_log(history: StepHistory) -> StepLog:
         log.fingerprint = closed.fingerprint
         if not (closed.mock or identity.is_composite):  # what a composite step holds is that of its steps
             log.data_catalog = closed.data_catalog
+            log.objects = closed.objects
     return log
 
 

@@ -83,6 +83,29 @@ class CatalogEntry(Record):
     size: int | None = None
 
 
+class ObjectAccess(Record):
+    """One version of one object that a step read or wrote by its S3 endpoint.
+
+    :param bucket: as the step calls it.
+    :param source: where the bytes are, or for what is written were: ``s3://…`` or a path.
+    :param size: bytes; None: not known.
+    :param etag: without quotes.
+    :param data_hash: sha256 hex; "" when the step has not read all of it in order.
+    :param ranges: first and last byte of each part that was read; empty: all of it.
+    :param times: how often.
+    """
+
+    bucket: str
+    key: str
+    action: Literal["read", "write"]
+    source: str = ""
+    size: int | None = None
+    etag: str = ""
+    data_hash: str = ""
+    ranges: list[tuple[int, int]] = Field(default_factory=list)
+    times: int = 1
+
+
 class RunHeader(Record):
     """What a run is, known before its first step starts.
 
@@ -163,6 +186,7 @@ class AttemptClosed(AttemptOpened):
 
     :param message: why it failed, or what the step should know.
     :param parameters: what the attempt set, and nothing else.
+    :param objects: what passed through its S3 endpoint.
     :param step_message: what the run log says of the step itself (warnings).
     :param mock: the step was not run: what an earlier run's attempt made is used.
     :param fingerprint: sha256 hex over command, code, parameters and inputs; "" where the code is not known for sure.
@@ -178,6 +202,7 @@ class AttemptClosed(AttemptOpened):
     metrics: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=dict)
     data_catalog: list[CatalogEntry] = Field(default_factory=list)
+    objects: list[ObjectAccess] = Field(default_factory=list)
     fingerprint: str = ""
 
     @property
@@ -206,6 +231,7 @@ class StepLog(Record):
     """One step in the document.
 
     :param parameters: what the step set.
+    :param objects: what passed through its S3 endpoint.
     """
 
     name: str
@@ -219,6 +245,7 @@ class StepLog(Record):
     user_defined_metrics: dict[str, Any] = Field(default_factory=dict)
     branches: dict[str, BranchLog] = Field(default_factory=dict)
     data_catalog: list[CatalogEntry] = Field(default_factory=list)
+    objects: list[ObjectAccess] = Field(default_factory=list)
     parameters: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str = ""
 

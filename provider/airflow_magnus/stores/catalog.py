@@ -64,6 +64,11 @@ class CatalogStore:
         self.is_conditional = True
         self._is_known = is_known
 
+    @property
+    def client(self) -> ObjectClient:
+        """Requests to the store."""
+        return self._client
+
     def find_out_conditional(self) -> bool:
         """Whether the store honours create-only writes. Cost: 5 requests where that is not known, else none."""
         return self._is_known or probe(self._client.store, self.location).is_conditional

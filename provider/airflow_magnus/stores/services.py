@@ -101,19 +101,25 @@ def open_catalog_objects(
     """The objects of the catalog of ``settings``; None of one that keeps nothing."""
     from airflow_magnus.stores.objects import open_object_store
 
-    config, location = settings.config, catalog_location(settings)
+    location = catalog_location(settings)
     if settings.type == "do-nothing":
         return None
-    if settings.type == "file-system":
-        return CatalogObjects(open_object_store(str(_below(folder, location))), location)
+    path = catalog_folder(settings, folder)
+    if path is not None:
+        return CatalogObjects(open_object_store(str(path)), location)
     if settings.type == "s3":
-        if not location.startswith("s3://"):
-            store = open_object_store(str(_below(folder, location.removeprefix("file://"))))
-            return CatalogObjects(store, location)
-        store, is_known = _s3_store(location, config, session)
+        store, is_known = _s3_store(location, settings.config, session)
         return CatalogObjects(store, location, is_known)
     opened = _third_party("airflow_magnus.catalogs", settings.type)(settings, folder=folder, session=session)
     return CatalogObjects(opened, location)
+
+
+def catalog_folder(settings: ServiceSettings, folder: Path) -> Path | None:
+    """The folder of a catalog that is one; None of others. ``folder``: as of :func:`open_run_log`."""
+    location = catalog_location(settings)
+    if settings.type == "file-system" or (settings.type == "s3" and not location.startswith("s3://")):
+        return _below(folder, location.removeprefix("file://"))
+    return None
 
 
 def catalog_location(settings: ServiceSettings) -> str:

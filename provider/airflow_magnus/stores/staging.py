@@ -23,6 +23,7 @@ from airflow_magnus.stores.parallel import in_parallel
 log = logging.getLogger(__name__)
 
 _END = ".staging"
+_FAILED = ".failed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def staging_of(run_id: str, attempt_id: str) -> str:
     return f"{run_id}/{VERSIONS}/{attempt_id}{_END}"
 
 
+def kept_of(attempt_id: str) -> str:
+    """The folder, among those of a run's attempts, where the files of a failed one are kept on request."""
+    return f"{attempt_id}{_FAILED}"
+
+
 def staged_attempts(store: Any, run_id: str) -> list[str]:
     """The attempts of a run that have a staging, of whatever content. Cost: 1 LIST."""
     import obstore
@@ -65,12 +71,14 @@ def take_in(
     attempt_id: str,
     staged: Iterable[Staged],
     known: Mapping[str, CatalogEntry],
+    folder: str = "",
 ) -> list[CatalogEntry]:
     """Make entries of what is staged. The staging stays: it is dropped when the record is written.
 
     Cost: 1 copy inside the store for each object; those without a digest are read. In a folder files are moved.
 
     :param known: what is committed in this run already: the same name and digest is not copied again.
+    :param folder: among those of the run's attempts, for the files; "": the attempt's own.
     :raises CatalogError: for a name that no entry can have, before anything is copied; when the store refuses.
     """
     chosen = [
@@ -83,7 +91,7 @@ def take_in(
         before = known.get(item.name)
         if before is not None and item.digest and (before.data_hash, before.size) == (item.digest, item.size):
             return before.model_copy(update={"stage": "put"})
-        target = f"{run_id}/{VERSIONS}/{attempt_id}/{item.name}"
+        target = f"{run_id}/{VERSIONS}/{folder or attempt_id}/{item.name}"
         try:
             _bring(client, f"{staging_of(run_id, attempt_id)}/{item.below}", target)
             digest = item.digest or client.run(lambda store: digest_of(store, target))
