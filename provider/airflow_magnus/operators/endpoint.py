@@ -1,28 +1,29 @@
-"""The S3 endpoint beside one attempt of a step: what lies in its buckets, what passes, and what becomes of ``out``."""
+"""The S3 endpoint beside one attempt of a step, and what becomes of what passes."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Collection, Mapping
-from functools import cache
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import MagnusError, MissingExtraError
-from airflow_magnus.gateway.commit import clear_dead, commit, keep_failed, out_view
-from airflow_magnus.gateway.ledger import MOST_OBJECTS, Passed
+from airflow_magnus.gateway.commit import commit, keep_failed, out_view
+from airflow_magnus.gateway.ledger import MOST_OBJECTS
 from airflow_magnus.gateway.process import OUT, Gateway
-from airflow_magnus.gateway.views import Folder, View
-from airflow_magnus.hooks.buckets import CatalogPlace, bucket_of, catalog_place
-from airflow_magnus.hooks.services import OpenServices, ServiceSources
+from airflow_magnus.hooks.services import ServiceSources
+from airflow_magnus.operators.endpoint_inputs import EndpointInputs
+from airflow_magnus.operators.environment import replaced_environment
+from airflow_magnus.operators.staging import clear_step
 from airflow_magnus.pipeline.model import EndpointRequest
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
 from airflow_magnus.stores.catalog import CatalogStore
-from airflow_magnus.stores.sources import FileFinder
 
 if TYPE_CHECKING:
     from airflow_magnus.operators.session import StepSession
-    from airflow_magnus.runlog.records import RunHeader, StepIdentity
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ _VARIABLES = (
     "NO_PROXY",
     "no_proxy",
 )
-"""What a step's code finds the endpoint by, beside the token."""
 _TOKENS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _OTHER_ACCESS = (
     "AWS_SESSION_TOKEN",
@@ -80,68 +80,30 @@ class StepEndpoint:
         if importlib.util.find_spec("aiohttp") is None:
             raise MissingExtraError("a step with s3", "gateway")
         self._request = request
-        self._sources = sources
         self._session = session
+        self._inputs = EndpointInputs(request, sources, session)
         self._gateway: Gateway | None = None
         self._before = list(before)
         self.accesses = list(before)
-        self._entries: dict[str, dict[str, CatalogEntry]] = {}
-        self._views = self._inputs()
-
-    def _inputs(self) -> dict[str, View]:
-        session = self._session
-        finder = FileFinder(
-            session.services.run_log,
-            session.services.catalog,
-            run_id=session.header.run_id,
-            pipeline=session.header.pipeline,
-            entries=session.entries,
-        )
-        views: dict[str, View] = {}
-        for name, source in self._request.inputs.items():
-            if source.bucket:
-                views[name] = bucket_of(source, self._sources).view(source.files)
-            else:
-                self._entries[name] = finder.find(name, source)
-                views[name] = self._place.view(self._entries[name])
-        session.warnings += finder.warnings
-        return views
-
-    @property
-    def _place(self) -> CatalogPlace:
-        return self._found_place()
-
-    @cache  # noqa: B019 - lives as long as its attempt
-    def _found_place(self) -> CatalogPlace:
-        return catalog_place(self._sources)
 
     @property
     def inputs(self) -> list[tuple[str, str, str]] | None:
-        """Bucket, name and digest of all that the step is given; None when a bucket is among it: it may change."""
-        if any(source.bucket for source in self._request.inputs.values()):
-            return None
-        given = [
-            (bucket, name, e.data_hash)
-            for bucket, found in self._entries.items()
-            for name, e in found.items()
-        ]
-        return sorted([*given, *([(OUT, "", "")] if self._request.out else ())])
+        """What makes a difference to the step's result; None when that is not known."""
+        digests = self._inputs.digests
+        return [*digests, *([(OUT, "", "")] if self._request.out else ())] if digests is not None else None
 
     def __enter__(self) -> StepEndpoint:
-        opened = self._session.opened
+        opened, run_id = self._session.opened, self._session.header.run_id
         out = None
         if self._request.out:
-            out = out_view(
-                self._place.place, self._place.prefix, self._session.header.run_id, opened.attempt_id
-            )
+            place = self._inputs.place
+            out = out_view(place.place, place.prefix, run_id, opened.attempt_id)
             if opened.number > 1:
-                self._clear_earlier(opened.step)
-        self._gateway = Gateway(self._views, out).__enter__()
-        log.info(
-            "s3: %s at %s, with the token of this attempt",
-            ", ".join(f"s3://{name}" for name in (*self._views, *((OUT,) if out else ()))),
-            self._gateway.endpoint,
-        )
+                clear_step(self._session.services, place, run_id, opened.step)
+        self._gateway = Gateway(self._inputs.views, out).__enter__()
+        names = [*self._inputs.views, *([OUT] if out is not None else ())]
+        buckets = ", ".join(f"s3://{name}" for name in names)
+        log.info("s3: %s at %s, with a token of this attempt", buckets, self._gateway.endpoint)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -149,121 +111,68 @@ class StepEndpoint:
             self._gateway.__exit__(*error)
         self._gateway = None
 
-    def _clear_earlier(self, step: StepIdentity) -> None:
-        """Remove what killed attempts of this step have left."""
-        run_id, services = self._session.header.run_id, self._session.services
-
-        @cache
-        def ended() -> set[str]:
-            history = services.run_log.graph(run_id, step.graph_name).get(step.name)
-            attempts = history.attempts.values() if history else ()
-            return {a.opened.attempt_id for a in attempts if a.closed} - {self._session.opened.attempt_id}
-
-        _clear(services, self._place, run_id, ended)
-
     # while it serves
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let the code of this process, and its children, find the endpoint and no other way to a store."""
+        _forget_clients()
+        try:
+            with replaced_environment(self.environment(os.environ)):
+                yield
+        finally:
+            _forget_clients()
+
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        """An environment in which the code of the step finds the endpoint, and no other way to a store."""
-        assert self._gateway is not None
+        """An environment that leads to the endpoint, made of that around the step."""
         kept = {name: text for name, text in outer.items() if name not in _OTHER_ACCESS}
         direct = {
             name: ",".join(filter(None, [outer.get(name, ""), "127.0.0.1", "localhost"]))
             for name in ("NO_PROXY", "no_proxy")
         }
-        return {**kept, **self._gateway.environment(), **direct}
+        return {**kept, **self._serving.environment(), **direct}
 
     def check(self) -> None:
         """Make sure that it serves still.
 
         :raises GatewayError: when it does not: the step has failed.
         """
-        assert self._gateway is not None
-        self._gateway.check()
+        self._serving.check()
 
     def commit(self, taken: Collection[str]) -> list[CatalogEntry]:
         """Make catalog entries of what was written; called before the record of the attempt is.
 
-        :param taken: what the attempt has put in another way, by name.
-        :raises CatalogError: when it cannot be part of the catalog.
+        :param taken: names that the attempt has put in another way.
+        :raises GatewayError: when the gateway is gone.
+        :raises CatalogError: when what was written cannot be part of the catalog.
         """
-        self.note()
+        self._note()
         if not self._request.out:
             return []
-        assert self._gateway is not None
-        catalog = self._session.services.catalog
-        assert isinstance(catalog, CatalogStore)
+        session, catalog = self._session, self._catalog
+        run_id, attempt_id = session.header.run_id, session.opened.attempt_id
         entries = commit(
-            self._gateway,
-            catalog.client,
-            catalog.location,
-            self._session.header.run_id,
-            self._session.opened.attempt_id,
-            self._session.entries,
-            taken,
+            self._serving, catalog.client, catalog.location, run_id, attempt_id, session.entries, taken
         )
-        log.info(
-            "s3: %d files, %d bytes from bucket out become part of the catalog",
-            len(entries),
-            sum(entry.size or 0 for entry in entries),
-        )
+        size = sum(entry.size or 0 for entry in entries)
+        log.info("s3: %d files, %d bytes from bucket out are put in the catalog", len(entries), size)
         return entries
-
-    def note(self) -> None:
-        """Take down what has passed until now.
-
-        :raises GatewayError: when the gateway is gone.
-        """
-        assert self._gateway is not None
-        passed = self._gateway.ledger()
-        if len(passed) >= MOST_OBJECTS:
-            self._session.warnings.append(
-                f"s3: of the objects that were read or written the run log has the first {MOST_OBJECTS}"
-            )
-        self.accesses = [*self._before, *map(self._access, passed)]
 
     def got(self) -> list[CatalogEntry]:
         """The files of the catalog that were read, as inputs of the step."""
-        found: dict[tuple[str, str], CatalogEntry] = {}
-        for access in self.accesses:
-            entry = self._entries.get(access.bucket, {}).get(access.key)
-            if access.action == "read" and entry is not None:
-                found[access.bucket, access.key] = entry.model_copy(update={"stage": "get"})
-        return list(found.values())
-
-    def _access(self, passed: Passed) -> ObjectAccess:
-        entry = self._entries.get(passed.bucket, {}).get(passed.key)
-        return ObjectAccess(
-            bucket=passed.bucket,
-            key=passed.key,
-            action="write" if passed.action == "write" else "read",
-            source=self._source(passed, entry),
-            size=passed.size,
-            etag=passed.etag,
-            data_hash=passed.sha256 or (entry.data_hash if entry is not None else ""),
-            ranges=list(passed.ranges),
-            times=passed.times,
-        )
-
-    def _source(self, passed: Passed, entry: CatalogEntry | None) -> str:
-        if entry is not None:
-            return f"{entry.catalog_handler_location}/{entry.catalog_relative_path}"
-        view = self._views.get(passed.bucket)
-        if view is None or isinstance(view, Folder):
-            return ""
-        return f"s3://{view.origin.bucket}/{view.prefix}{passed.key}"
+        return self._inputs.read(self.accesses)
 
     # when the attempt has ended
 
     def keep_failed(self) -> None:
-        """Lay aside what a failed attempt wrote, where that was asked for; never raises."""
-        catalog = self._session.services.catalog
-        if self._gateway is None or not isinstance(catalog, CatalogStore):
+        """Note what has passed; lay aside what a failed attempt wrote, where that was asked for. Never raises."""
+        if self._gateway is None:
             return
         try:
-            self.note()
+            self._note()
             if self._request.out and self._request.keep_failed:
                 run_id, attempt_id = self._session.header.run_id, self._session.opened.attempt_id
+                catalog = self._catalog
                 place = keep_failed(self._gateway, catalog.client, catalog.location, run_id, attempt_id)
                 if place:
                     self._session.warnings.append(f"s3: what this attempt wrote is kept at {place}")
@@ -271,7 +180,7 @@ class StepEndpoint:
             log.warning("s3: %s", error)
 
     def drop(self) -> None:
-        """Remove what was written from where it was staged; never raises: the end of the run tries again."""
+        """Remove what was written from where it was staged. Never raises: the end of the run tries again."""
         if self._gateway is None or not self._request.out:
             return
         try:
@@ -279,32 +188,29 @@ class StepEndpoint:
         except MagnusError as error:
             log.warning("s3: what was staged could not be removed yet: %s", error)
 
+    def _note(self) -> None:
+        passed = self._serving.ledger()
+        if len(passed) >= MOST_OBJECTS:
+            self._session.warnings.append(
+                f"s3: of the objects that were read or written the run log has the first {MOST_OBJECTS}"
+            )
+        self.accesses = [*self._before, *map(self._inputs.access, passed)]
 
-def clear_run(services: OpenServices, sources: ServiceSources, header: RunHeader) -> None:
-    """Remove what the attempts of a run have staged and could not remove; never raises.
+    @property
+    def _serving(self) -> Gateway:
+        assert self._gateway is not None, "it does not serve"
+        return self._gateway
 
-    Cost: 1 LIST; nothing where the pipeline's file has no step that writes so.
-    """
-    from airflow_magnus.runlog.definition import writes_by_endpoint
-
-    if not isinstance(services.catalog, CatalogStore) or not writes_by_endpoint(header):
-        return
-
-    @cache
-    def ended() -> set[str]:
-        graphs = services.run_log.graphs(header.run_id)
-        attempts = [a for steps in graphs.values() for h in steps.values() for a in h.attempts.values()]
-        return {attempt.opened.attempt_id for attempt in attempts if attempt.closed}
-
-    try:
-        _clear(services, catalog_place(sources), header.run_id, ended)
-    except Exception:  # the run itself has ended as it should
-        log.warning(
-            "s3: what attempts of run %s have staged could not be removed", header.run_id, exc_info=True
-        )
+    @property
+    def _catalog(self) -> CatalogStore:
+        catalog = self._session.services.catalog
+        assert isinstance(catalog, CatalogStore), "a catalog that keeps nothing has no place for out"
+        return catalog
 
 
-def _clear(services: OpenServices, place: CatalogPlace, run_id: str, ended: Callable[[], set[str]]) -> None:
-    catalog = services.catalog
-    assert isinstance(catalog, CatalogStore)
-    clear_dead(catalog.client, place.place, place.prefix, run_id, lambda attempt: attempt in ended())
+def _forget_clients() -> None:
+    """Have libraries make anew what they keep for the whole process: it holds the keys of the time when it was made."""
+    if "boto3" in sys.modules:
+        vars(sys.modules["boto3"])["DEFAULT_SESSION"] = None
+    if "s3fs" in sys.modules:
+        sys.modules["s3fs"].S3FileSystem.clear_instance_cache()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
@@ -24,9 +25,10 @@ class NoEndpoint:
     def __exit__(self, *error: Any) -> None:
         """Nothing was opened."""
 
-    def environment(self, outer: Mapping[str, str]) -> Mapping[str, str]:
-        """The environment as it is."""
-        return outer
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The environment stays as it is."""
+        yield
 
     def check(self) -> None:
         """Nothing can have ended."""

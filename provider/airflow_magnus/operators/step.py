@@ -12,28 +12,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
 
-from airflow_magnus import api
 from airflow_magnus.errors import StepFailedError
 from airflow_magnus.hooks.services import open_services
 from airflow_magnus.operators.environment import (
     METRIC,
     PARAMETER,
-    PARAMETERS_FILE,
-    child_environment,
-    children_end_on_sigterm,
-    code_path,
-    item_variable,
-    parameter_variables,
-    replaced_environment,
-    run_variables,
     variables_set,
     with_shim,
 )
@@ -46,9 +37,9 @@ from airflow_magnus.operators.record_task import reopen
 from airflow_magnus.operators.recording import Recorded, as_attempt, own_init, record_unbegun
 from airflow_magnus.operators.rerun import is_reused, restored
 from airflow_magnus.operators.run import header_of, scheduler_ids
-from airflow_magnus.operators.server import StepServer
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.operators.surroundings import surroundings
 from airflow_magnus.operators.template_fields import SHOWN, shown_fields
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
@@ -87,6 +78,8 @@ class StepMixin:
 
     # Of the class: Airflow looks at each attribute that is set on a task, and a DAG has thousands.
     run_parameters: Mapping[str, Any] | None = None
+    child_environment: Mapping[str, str]
+    own_environment: Mapping[str, str]
     _session: StepSession | None = None
     _open: ExitStack | None = None
     _result: Any = None
@@ -271,7 +264,7 @@ class StepMixin:
             return run()
         self._is_attempting = True
         try:
-            with Recorded(self, context), self._entered():
+            with Recorded(self, context), surroundings(self, self._current):
                 self.prepare(self._current)
                 try:
                     self._result = run()
@@ -287,33 +280,6 @@ class StepMixin:
         finally:
             self._is_attempting = False
 
-    @contextmanager
-    def _entered(self) -> Iterator[None]:
-        """The working folder, the environment and the API, for as long as the command runs."""
-        session = self._current
-        server = StepServer(session)
-        with ExitStack() as stack:
-            stack.enter_context(replaced_environment(session.endpoint.environment(os.environ)))
-            server.start()
-            stack.callback(server.stop)
-            parameters_file = session.write_parameters_file()
-            stack.callback(parameters_file.unlink, missing_ok=True)
-            own = {
-                api.SESSION_VARIABLE: server.address,
-                PARAMETERS_FILE: str(parameters_file),
-                **run_variables(session.header),
-                **parameter_variables(session.parameters, session.warnings if self.reads_environment else []),
-                **item_variable(session.variables),
-            }
-            self.child_environment = child_environment(own)
-            stack.enter_context(replaced_environment(self.process_environment(own)))
-            stack.enter_context(code_path(session.workspace.folder.resolve(), self.step.workspace.code))
-            stack.enter_context(children_end_on_sigterm())
-            api.enter(session)
-            stack.callback(api.enter, None)
-            self._environment = dict(os.environ)
-            yield
-
     def process_environment(self, own: Mapping[str, str]) -> Mapping[str, str]:
         """The environment of this process while the command runs."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(PARAMETER)}
@@ -322,8 +288,8 @@ class StepMixin:
     def _collect_environment(self) -> None:
         """Take what code set by way of the environment, as the original allows."""
         session = self._current
-        session.metrics.update(variables_set(self._environment, METRIC))
-        session.set_values(variables_set(self._environment, PARAMETER))
+        session.metrics.update(variables_set(self.own_environment, METRIC))
+        session.set_values(variables_set(self.own_environment, PARAMETER))
 
     def _record_failure(self, context: Any, error: BaseException) -> None:
         """Close the attempt as failed; one that never began is opened for it."""

@@ -66,7 +66,7 @@ class TerminalNode(RecordTask):
             if self.place.identity.step_type == "success":
                 raise
             log.exception("the run's folder in the catalog does not show its final files")
-        from airflow_magnus.operators.endpoint import clear_run  # not where a DAG file is only parsed
+        from airflow_magnus.operators.staging import clear_run  # not where a DAG file is only parsed
 
         clear_run(services, self.services, header)
         document = services.run_log.write_document(header.run_id)
