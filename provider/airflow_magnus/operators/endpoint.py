@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,8 @@ from airflow_magnus.gateway.commit import commit, keep_failed, out_view
 from airflow_magnus.gateway.ledger import MOST_OBJECTS
 from airflow_magnus.gateway.process import OUT, Gateway
 from airflow_magnus.hooks.services import ServiceSources
+from airflow_magnus.operators.endpoint_environment import TOKENS, VARIABLES, in_use
 from airflow_magnus.operators.endpoint_inputs import EndpointInputs
-from airflow_magnus.operators.environment import replaced_environment
 from airflow_magnus.operators.staging import clear_step
 from airflow_magnus.pipeline.model import EndpointRequest
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
@@ -27,48 +25,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_VARIABLES = (
-    "S3_ENDPOINT",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_ALLOW_HTTP",
-    "AWS_EC2_METADATA_DISABLED",
-    "NO_PROXY",
-    "no_proxy",
-)
-_TOKENS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-_OTHER_ACCESS = (
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_ENDPOINT_URL",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    "AWS_ROLE_ARN",
-    "AWS_ROLE_SESSION_NAME",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-)
-"""What would lead the step's code to the real store, or be sent to the endpoint."""
-
 
 class StepEndpoint:
     """The endpoint of one attempt; serves from the beginning of the ``with`` block to its end.
 
     :param before: what had passed before the attempt was deferred.
     :ivar accesses: what had passed when it was last noted.
-    :ivar variables: names of what a container needs of :meth:`environment`; those in ``tokens`` nobody may see.
+    :ivar variables: names of what a container needs of the environment; those in ``tokens`` nobody may see.
     :raises MissingExtraError: when what it needs is not installed.
     :raises MagnusError: when an input is not there.
     """
 
-    variables = _VARIABLES
-    tokens = _TOKENS
+    variables = VARIABLES
+    tokens = TOKENS
 
     def __init__(
         self,
@@ -116,21 +85,8 @@ class StepEndpoint:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Let the code of this process, and its children, find the endpoint and no other way to a store."""
-        _forget_clients()
-        try:
-            with replaced_environment(self.environment(os.environ)):
-                yield
-        finally:
-            _forget_clients()
-
-    def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        """An environment that leads to the endpoint, made of that around the step."""
-        kept = {name: text for name, text in outer.items() if name not in _OTHER_ACCESS}
-        direct = {
-            name: ",".join(filter(None, [outer.get(name, ""), "127.0.0.1", "localhost"]))
-            for name in ("NO_PROXY", "no_proxy")
-        }
-        return {**kept, **self._serving.environment(), **direct}
+        with in_use(self._serving):
+            yield
 
     def check(self) -> None:
         """Make sure that it serves still.
@@ -206,11 +162,3 @@ class StepEndpoint:
         catalog = self._session.services.catalog
         assert isinstance(catalog, CatalogStore), "a catalog that keeps nothing has no place for out"
         return catalog
-
-
-def _forget_clients() -> None:
-    """Have libraries make anew what they keep for the whole process: it holds the keys of the time when it was made."""
-    if "boto3" in sys.modules:
-        vars(sys.modules["boto3"])["DEFAULT_SESSION"] = None
-    if "s3fs" in sys.modules:
-        sys.modules["s3fs"].S3FileSystem.clear_instance_cache()

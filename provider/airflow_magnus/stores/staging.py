@@ -111,6 +111,26 @@ def take_in(
     return in_parallel(one, chosen, client.pace)
 
 
+def publish(client: ObjectClient, source: str, target: str, names: Mapping[str, str]) -> None:
+    """Bring what was staged to where it is to be, over what is there. Cost: 1 copy inside the store for each object.
+
+    :param source: of the staging; ``target``: of where it goes; both below the store, "" or with a slash at the end.
+    :param names: name → key below the staging.
+    :raises CatalogError: when the store refuses; some may have been brought then.
+    """
+
+    def one(item: tuple[str, str]) -> None:
+        name, below = item
+        try:
+            _bring(client, f"{source}{below}", f"{target}{name}")
+        except Exception as error:
+            raise CatalogError(
+                f"out: {name!r} cannot be stored at {target}{name}: {explain(error, '')}"
+            ) from error
+
+    in_parallel(one, names.items(), client.pace)
+
+
 def _check(name: str) -> None:
     if {"", ".", ".."} & set(name.split("/")) or not name.isprintable():
         raise CatalogError(

@@ -1,0 +1,148 @@
+"""An S3 endpoint around any code: for tasks that are no steps of a pipeline."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.gateway.ledger import Passed
+from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import Folder, View
+from airflow_magnus.hooks.buckets import bucket_of, catalog_place
+from airflow_magnus.hooks.services import ServiceSources, open_services
+from airflow_magnus.operators.endpoint_environment import in_use
+from airflow_magnus.pipeline.model import DataSource
+from airflow_magnus.pipeline.sources import endpoint_of
+from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.objects import open_object_store, split_s3_url
+from airflow_magnus.stores.sources import FileFinder
+from airflow_magnus.stores.staging import publish
+
+log = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+"""``s3://bucket/prefix``, a folder, or a mapping as below ``from`` in a pipeline file."""
+_STAGING = ".s3-endpoint-"
+
+
+class S3Endpoint:
+    """What code inside the block may ask.
+
+    :ivar endpoint: ``http://127.0.0.1:port``.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.endpoint = gateway.endpoint
+
+    def passed(self) -> list[Passed]:
+        """What was read and written until now, one entry for each object."""
+        return self._gateway.ledger()
+
+
+@contextmanager
+def s3_endpoint(
+    inputs: Mapping[str, Source] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    conn_id: str = "",
+    services: ServiceSources | None = None,
+) -> Iterator[S3Endpoint]:
+    """Run the block with an S3 endpoint: its code and the programs that it starts find the inputs as read-only buckets.
+
+    The environment has what the clients of S3 look for (``AWS_ENDPOINT_URL_S3``, keys, region) and ``S3_ENDPOINT``. A
+    step of a pipeline has ``s3`` instead, whose ``out`` goes to the catalog.
+
+    :param inputs: name of a bucket to what is in it.
+    :param out: ``s3://bucket/prefix`` or a folder. The bucket ``out`` is empty at first; what lies in it goes there when the
+        block ends well, over files of the same names, and nowhere when it raises. None: there is no such bucket.
+    :param conn_id: Airflow connection that opens the buckets; "": what opens the catalog.
+    :param services: where run log and catalog are, for inputs that are files of runs; default: the default connections.
+    :raises ConfigurationError: when an input or ``out`` cannot be used as it is given.
+    """
+    sources = services or ServiceSources()
+    given = _Given(sources, conn_id)
+    views = {name: given.view(name, source) for name, source in (inputs or {}).items()}
+    target = given.target(out) if out is not None else None
+    with Gateway(views, target.view if target else None) as gateway:
+        try:
+            with in_use(gateway):
+                yield S3Endpoint(gateway)
+            gateway.check()
+            if target is not None:
+                target.publish(gateway)
+        finally:
+            if target is not None:
+                gateway.drop()
+
+
+class _Given:
+    """What was given, as views."""
+
+    def __init__(self, sources: ServiceSources, conn_id: str) -> None:
+        self._sources = sources
+        self._conn_id = conn_id
+
+    def view(self, name: str, source: Source) -> View:
+        if not isinstance(source, Mapping):
+            url = os.fspath(source)
+            if url.startswith("s3://"):
+                return bucket_of(self._bucket(url), self._sources).view()
+            folder = Path(url).expanduser()
+            if not folder.is_dir():
+                raise ConfigurationError(
+                    f"input {name!r}: there is no folder {folder.absolute()}; of a bucket write s3://bucket/prefix"
+                )
+            return Folder(folder)
+        found = endpoint_of({"inputs": {name: {"from": dict(source)}}}).inputs[name]
+        if found.bucket:
+            return bucket_of(found, self._sources).view(found.files)
+        if not (found.run or found.pipeline or found.digest):
+            raise ConfigurationError(
+                f"input {name!r}: code that is no step has no run of its own: write run, pipeline, digest or bucket too"
+            )
+        return self._files(name, found)
+
+    def _files(self, name: str, source: DataSource) -> View:
+        opened = open_services(self._sources)
+        finder = FileFinder(opened.run_log, opened.catalog)
+        entries = finder.find(name, source)
+        for warning in finder.warnings:
+            log.warning("%s", warning)
+        return catalog_place(self._sources).view(entries)
+
+    def target(self, out: str | os.PathLike[str]) -> _Target:
+        url, staging = os.fspath(out).rstrip("/"), f"{_STAGING}{uuid4().hex}"
+        if not url.startswith("s3://"):
+            folder = Path(url).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            return _Target(Folder(folder / staging), ObjectClient(open_object_store(str(folder))), staging)
+        place = bucket_of(self._bucket(url), self._sources)
+        store = open_object_store(url, place.options, session=place.session)
+        staged = bucket_of(self._bucket(f"{url}/{staging}"), self._sources)
+        return _Target(staged.view(), ObjectClient(store), staging)
+
+    def _bucket(self, url: str) -> DataSource:
+        bucket, prefix = split_s3_url(url)
+        return DataSource(bucket=bucket, prefix=prefix, conn_id=self._conn_id)
+
+
+class _Target:
+    """Where ``out`` goes, and where it is staged until then."""
+
+    def __init__(self, view: View, client: ObjectClient, staging: str) -> None:
+        self.view = view
+        self._client = client
+        self._staging = staging
+
+    def publish(self, gateway: Gateway) -> None:
+        written = [item for item in gateway.outputs() if item.size or not item.name.endswith("/")]
+        names = {item.name: item.below for item in written}
+        publish(self._client, f"{self._staging}/", "", names)
+        log.info("s3: %d files written", len(names))

@@ -1,0 +1,179 @@
+"""The S3 endpoint around code that is no step of a pipeline, and steps of DAGs that are written by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3  # noqa: TID253 - a client of the endpoint is what is tested
+import pytest
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+
+from airflow_magnus import EndOfRun, StepMixin, StepSettings, s3_endpoint
+from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.runlog.records import RunLog
+from fixtures_s3 import s3_client
+
+
+class FunctionStep(StepMixin, PythonOperator):
+    """A function as a step."""
+
+    result_is_parameters = True
+
+
+class CommandStep(StepMixin, BashOperator):
+    """A command as a step."""
+
+
+@pytest.fixture(autouse=True)
+def _home(airflow_home: Path) -> None:
+    """Airflow is set up."""
+
+
+@pytest.fixture
+def lab(
+    moto_server: str, make_bucket: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, Any]:
+    """A bucket with files, that the connection ``lab`` opens, and a client of the real store."""
+    bucket, client = make_bucket(), s3_client(moto_server)
+    for key in ("in/a.txt", "in/sub/b.txt", "secret.txt"):
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {"endpoint_url": moto_server},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAB", json.dumps(connection))
+    return bucket, client
+
+
+def keys(client: Any, bucket: str, prefix: str = "") -> list[str]:
+    return [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+
+
+def copy_all() -> None:
+    """What the block of a test does: all of ``lab`` to ``out``."""
+    s3 = boto3.client("s3")
+    for key in keys(s3, "lab"):
+        s3.copy_object(Bucket="out", Key=f"copy of {key}", CopySource={"Bucket": "lab", "Key": key})
+
+
+def test_block_finds_buckets_of_a_connection_and_leaves_its_results(lab: tuple[str, Any]) -> None:
+    bucket, client = lab
+    with s3_endpoint({"lab": f"s3://{bucket}/in"}, out=f"s3://{bucket}/results", conn_id="lab") as endpoint:
+        assert os.environ["S3_ENDPOINT"] == endpoint.endpoint
+        copy_all()
+        assert keys(client, bucket, "results/copy") == [], "not before the block has ended"
+    assert "S3_ENDPOINT" not in os.environ
+    assert keys(client, bucket, "results/") == ["results/copy of a.txt", "results/copy of sub/b.txt"]
+    body = client.get_object(Bucket=bucket, Key="results/copy of a.txt")["Body"].read()
+    assert body == b"in/a.txt"
+
+
+def test_block_that_raises_leaves_nothing(lab: tuple[str, Any]) -> None:
+    bucket, client = lab
+
+    def fail() -> None:
+        with s3_endpoint({"lab": f"s3://{bucket}/in"}, out=f"s3://{bucket}/results", conn_id="lab"):
+            copy_all()
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert keys(client, bucket, "results/") == []
+
+
+def test_folders_as_input_and_output(tmp_path: Path) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "a.txt").write_text("a")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "before.txt").write_text("before")
+    with s3_endpoint({"lab": tmp_path / "in"}, out=tmp_path / "out") as endpoint:
+        copy_all()
+        boto3.client("s3").put_object(Bucket="out", Key="folder/", Body=b"")
+        passed = {(p.action, p.bucket, p.key) for p in endpoint.passed()}
+    assert {("read", "lab", "sub/a.txt"), ("write", "out", "copy of sub/a.txt")} <= passed
+    found = {
+        str(p.relative_to(tmp_path / "out")): p.read_text()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file()
+    }
+    assert found == {"before.txt": "before", "copy of sub/a.txt": "a"}
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("no/such/folder", "there is no folder"),
+        ({"files": "*.csv"}, "write run, pipeline, digest or bucket too"),
+        ({"bukket": "x"}, "bukket"),
+        ({"bucket": "b", "conn_id": "nobody"}, "'nobody', which is not defined"),
+    ],
+)
+def test_input_that_is_no_good(source: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said), s3_endpoint({"lab": source}):
+        pytest.fail("the block must not run")
+
+
+def write_results() -> None:
+    """Leave files by the bucket ``out``."""
+    boto3.client("s3").put_object(Bucket="out", Key="results/a.txt", Body=b"alpha")
+
+
+def read_results() -> dict[str, str]:
+    """What lies in the bucket ``lab``."""
+    return {"read": boto3.client("s3").get_object(Bucket="lab", Key="results/a.txt")["Body"].read().decode()}
+
+
+def test_steps_of_a_dag_written_by_hand(run_dag: Callable[..., tuple[RunLog, dict[str, str]]]) -> None:
+    with DAG("by_hand_s3", schedule=None) as dag:
+        write = FunctionStep(
+            task_id="write", python_callable=write_results, step=StepSettings(s3={"out": True})
+        )
+        read = FunctionStep(
+            task_id="read",
+            python_callable=read_results,
+            step=StepSettings(s3={"inputs": {"lab": {"from": "results/**"}}}),
+        )
+        command = CommandStep(
+            task_id="command",
+            bash_command='test -n "$AWS_ENDPOINT_URL_S3" && test "$AWS_ACCESS_KEY_ID" = "$AWS_SECRET_ACCESS_KEY"',
+            append_env=True,
+            step=StepSettings(s3={"inputs": {"lab": {"from": ["results/**"]}}}),
+        )
+        write >> read >> command >> EndOfRun(task_id="end")
+    log, states = run_dag(dag)
+    assert set(states.values()) == {"success"}, states
+    assert (log.status, log.parameters["read"]) == ("SUCCESS", "alpha")
+    assert [(o.action, o.key) for o in log.steps["write"].objects] == [("write", "results/a.txt")]
+    assert [e.name for e in log.steps["read"].data_catalog] == ["results/a.txt"]
+
+
+def test_files_of_a_run_around_code_that_is_no_step(
+    run_dag: Callable[..., tuple[RunLog, dict[str, str]]],
+) -> None:
+    with DAG("by_hand_source", schedule=None) as dag:
+        write = FunctionStep(
+            task_id="write", python_callable=write_results, step=StepSettings(s3={"out": True})
+        )
+        write >> EndOfRun(task_id="end")
+    log, _ = run_dag(dag)
+    digest = log.steps["write"].data_catalog[0].data_hash
+    for source in ({"run": log.run_id}, {"pipeline": "by_hand_source"}, {"digest": digest}):
+        with s3_endpoint({"lab": source}):
+            assert read_results() == {"read": "alpha"}
+
+
+def test_wrong_mapping_is_refused_where_the_dag_is_made() -> None:
+    with (
+        pytest.raises(ConfigurationError, match=r"s3\.inputs\.lab.*from is missing"),
+        DAG("wrong", schedule=None),
+    ):
+        FunctionStep(task_id="t", python_callable=print, step=StepSettings(s3={"inputs": {"lab": {}}}))
