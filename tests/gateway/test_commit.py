@@ -21,7 +21,7 @@ from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Origin
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.objects import open_object_store
-from airflow_magnus.stores.staging import staged_attempts, staging_of
+from airflow_magnus.stores.staging import mark, marked, staging_of, unmark
 from gateway_stage import client_of
 from servers.s3 import S3Server
 
@@ -83,7 +83,6 @@ def test_what_was_written_becomes_entries(catalog: Catalog) -> None:
             == written[entry.name]
         )
     assert catalog.stored() == {entry.catalog_relative_path for entry in entries}
-    assert not staged_attempts(catalog.client.store, RUN)
 
 
 def test_what_is_committed_already_is_not_copied(catalog: Catalog) -> None:
@@ -132,10 +131,10 @@ def test_the_staging_of_dead_attempts_is_cleared(catalog: Catalog) -> None:
     for attempt in ("dead", "alive"):
         with catalog.gateway(attempt) as gateway:
             client_of(gateway).put_object(Bucket="out", Key="a", Body=b"x")
-    cleared = clear_dead(
-        catalog.client, catalog.place, catalog.prefix, RUN, lambda attempt: attempt == "dead"
-    )
-    assert cleared == ["dead"]
-    assert staged_attempts(catalog.client.store, RUN) == ["alive"]
+        mark(catalog.client, RUN, attempt)
+    assert marked(catalog.client) == [(RUN, "alive"), (RUN, "dead")]
+    clear_dead(catalog.client, catalog.place, catalog.prefix, [(RUN, "dead")])
+    assert marked(catalog.client) == [(RUN, "alive")]
+    unmark(catalog.client, RUN, "alive")
+    unmark(catalog.client, RUN, "alive")
     assert all(key.startswith(staging_of(RUN, "alive")) for key in catalog.stored())
-    assert clear_dead(catalog.client, catalog.place, catalog.prefix, "no-run", lambda attempt: True) == []

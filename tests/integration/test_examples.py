@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +25,11 @@ Run = Callable[..., RunLog]
 
 
 @pytest.fixture
-def run(magnus: Callable[..., tuple[int, str, str]], project: Path) -> Run:
-    """Runs an example in a copy of the folder."""
+def run(
+    magnus: Callable[..., tuple[int, str, str]], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Runs an example in a copy of the folder, with the programs of the tests' own environment, such as ``aws``."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     shutil.copytree(EXAMPLES, project, dirs_exist_ok=True)
 
     def execute(name: str, *arguments: str) -> RunLog:

@@ -32,6 +32,7 @@ RUNS = {
     "getting-started": {"x": 3},
     "parameters": {},
     "catalog-on-s3": {},
+    "s3-endpoint": {},
     "secrets": {},
     "notebook": {},
     "failure-handling": {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from airflow_magnus.errors import CatalogError
@@ -12,7 +12,7 @@ from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.names import VERSIONS
-from airflow_magnus.stores.staging import Staged, kept_of, staged_attempts, staging_of, take_in
+from airflow_magnus.stores.staging import Staged, kept_of, staging_of, take_in, unmark
 
 log = logging.getLogger(__name__)
 
@@ -76,21 +76,13 @@ def _staged(gateway: Gateway) -> list[Staged]:
     return [Staged(item.name, item.below, item.size, item.sha256) for item in gateway.outputs()]
 
 
-def clear_dead(
-    client: ObjectClient, place: Place, prefix: str, run_id: str, is_dead: Callable[[str], bool]
-) -> list[str]:
-    """Drop the staging of a run's attempts that cannot go on: what a kill or a power cut has left.
+def clear_dead(client: ObjectClient, place: Place, prefix: str, attempts: Iterable[tuple[str, str]]) -> None:
+    """Drop the staging of attempts that cannot go on, each with a gateway of its own.
 
-    Cost: 1 LIST where there is nothing to do; else a gateway for each dead attempt.
-
-    :param is_dead: whether an attempt, by its id, has ended or will never go on.
-    :returns: the attempts whose staging is gone.
+    :param attempts: run and attempt.
     """
-    dead = [
-        attempt for attempt in client.run(lambda store: staged_attempts(store, run_id)) if is_dead(attempt)
-    ]
-    for attempt in dead:
-        with Gateway({}, out_view(place, prefix, run_id, attempt)) as gateway:
+    for run_id, attempt_id in attempts:
+        with Gateway({}, out_view(place, prefix, run_id, attempt_id)) as gateway:
             gateway.drop()
-        log.info("the staging of attempt %s of run %s is cleared", attempt, run_id)
-    return dead
+        unmark(client, run_id, attempt_id)
+        log.info("s3: what attempt %s of run %s had staged is removed", attempt_id, run_id)

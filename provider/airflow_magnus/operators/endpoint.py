@@ -15,10 +15,11 @@ from airflow_magnus.gateway.process import OUT, Gateway
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.endpoint_environment import TOKENS, VARIABLES, in_use
 from airflow_magnus.operators.endpoint_inputs import EndpointInputs
-from airflow_magnus.operators.staging import clear_step
+from airflow_magnus.operators.staging import clear_before
 from airflow_magnus.pipeline.model import EndpointRequest
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
 from airflow_magnus.stores.catalog import CatalogStore
+from airflow_magnus.stores.staging import mark, unmark
 
 if TYPE_CHECKING:
     from airflow_magnus.operators.session import StepSession
@@ -66,9 +67,9 @@ class StepEndpoint:
         out = None
         if self._request.out:
             place = self._inputs.place
+            clear_before(self._session.services, place, run_id, opened.step)
+            mark(self._catalog.client, run_id, opened.attempt_id)
             out = out_view(place.place, place.prefix, run_id, opened.attempt_id)
-            if opened.number > 1:
-                clear_step(self._session.services, place, run_id, opened.step)
         self._gateway = Gateway(self._inputs.views, out).__enter__()
         names = [*self._inputs.views, *([OUT] if out is not None else ())]
         buckets = ", ".join(f"s3://{name}" for name in names)
@@ -141,7 +142,8 @@ class StepEndpoint:
             return
         try:
             self._gateway.drop()
-        except MagnusError as error:
+            unmark(self._catalog.client, self._session.header.run_id, self._session.opened.attempt_id)
+        except Exception as error:  # noqa: BLE001 - the attempt has ended as it should
             log.warning("s3: what was staged could not be removed yet: %s", error)
 
     def _note(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from airflow_magnus.pipeline.model import DataSource
 from airflow_magnus.pipeline.sources import endpoint_of
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.objects import open_object_store, split_s3_url
+from airflow_magnus.stores.owners import process_started
 from airflow_magnus.stores.sources import FileFinder
 from airflow_magnus.stores.staging import publish
 
@@ -70,6 +72,8 @@ def s3_endpoint(
     given = _Given(sources, conn_id)
     views = {name: given.view(name, source) for name, source in (inputs or {}).items()}
     target = given.target(out) if out is not None else None
+    if target is not None:
+        target.clear_dead()
     with Gateway(views, target.view if target else None) as gateway:
         try:
             with in_use(gateway):
@@ -118,15 +122,14 @@ class _Given:
         return catalog_place(self._sources).view(entries)
 
     def target(self, out: str | os.PathLike[str]) -> _Target:
-        url, staging = os.fspath(out).rstrip("/"), f"{_STAGING}{uuid4().hex}"
-        if not url.startswith("s3://"):
-            folder = Path(url).expanduser().absolute()
-            folder.mkdir(parents=True, exist_ok=True)
-            return _Target(Folder(folder / staging), ObjectClient(open_object_store(str(folder))), staging)
-        place = bucket_of(self._bucket(url), self._sources)
-        store = open_object_store(url, place.options, session=place.session)
-        staged = bucket_of(self._bucket(f"{url}/{staging}"), self._sources)
-        return _Target(staged.view(), ObjectClient(store), staging)
+        url = os.fspath(out).rstrip("/")
+        if url.startswith("s3://"):
+            place = bucket_of(self._bucket(url), self._sources)
+            store = open_object_store(url, place.options, session=place.session)
+            return _Target(store, lambda name: bucket_of(self._bucket(f"{url}/{name}"), self._sources).view())
+        folder = Path(url).expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        return _Target(open_object_store(str(folder)), lambda name: Folder(folder / name))
 
     def _bucket(self, url: str) -> DataSource:
         bucket, prefix = split_s3_url(url)
@@ -136,13 +139,36 @@ class _Given:
 class _Target:
     """Where ``out`` goes, and where it is staged until then."""
 
-    def __init__(self, view: View, client: ObjectClient, staging: str) -> None:
-        self.view = view
-        self._client = client
-        self._staging = staging
+    def __init__(self, store: Any, view_of: Callable[[str], View]) -> None:
+        self._client = ObjectClient(store)
+        pid = os.getpid()
+        self._staging = f"{_STAGING}{_host()}.{pid}.{process_started(pid)}.{uuid4().hex[:12]}"
+        self._view_of = view_of
+        self.view = view_of(self._staging)
+
+    def clear_dead(self) -> None:
+        """Remove what processes of this machine have staged that were killed. Cost: 1 LIST where there is nothing."""
+        import obstore
+
+        found = self._client.run(obstore.list_with_delimiter)["common_prefixes"]
+        for name in [prefix.strip("/").rpartition("/")[2] for prefix in found]:
+            host, _, rest = name.removeprefix(_STAGING).partition(".")
+            pid, _, rest = rest.partition(".")
+            started = rest.partition(".")[0]
+            if not name.startswith(_STAGING) or host != _host() or not pid.isdecimal():
+                continue
+            if process_started(int(pid)) != started:
+                with Gateway({}, self._view_of(name)) as gateway:
+                    gateway.drop()
+                log.info("s3: what a killed process had staged is removed: %s", name)
 
     def publish(self, gateway: Gateway) -> None:
         written = [item for item in gateway.outputs() if item.size or not item.name.endswith("/")]
         names = {item.name: item.below for item in written}
         publish(self._client, f"{self._staging}/", "", names)
         log.info("s3: %d files written", len(names))
+
+
+def _host() -> str:
+    """Of this machine, as part of a name of a folder."""
+    return socket.gethostname().replace(".", "-").replace("/", "-")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 
+from airflow_magnus.errors import RunNotFoundError
 from airflow_magnus.gateway.commit import clear_dead
 from airflow_magnus.hooks.buckets import CatalogPlace, catalog_place
 from airflow_magnus.hooks.services import OpenServices, ServiceSources
@@ -13,8 +13,36 @@ from airflow_magnus.runlog.definition import writes_by_endpoint
 from airflow_magnus.runlog.history import StepHistory
 from airflow_magnus.runlog.records import RunHeader, StepIdentity
 from airflow_magnus.stores.catalog import CatalogStore
+from airflow_magnus.stores.owners import goes_on
+from airflow_magnus.stores.runlogs import RunLogStore
+from airflow_magnus.stores.staging import marked
 
 log = logging.getLogger(__name__)
+
+
+def clear_before(services: OpenServices, place: CatalogPlace, run_id: str, step: StepIdentity) -> None:
+    """Clear up before an attempt: behind earlier ones of its step, and behind runs that are over.
+
+    What other steps of its run have staged is theirs, and that of the run's end.
+
+    Cost: 1 LIST where there is nothing to do; else up to 2 requests a run that is marked, and 1 LIST for its own.
+
+    :raises StoreError: when the catalog does not answer.
+    """
+    catalog = services.catalog
+    assert isinstance(catalog, CatalogStore)
+    marks = marked(catalog.client)
+    others = {run for run, _ in marks} - {run_id}
+    over = {run for run in others if _is_over(services.run_log, run)}
+    dead = [(run, attempt) for run, attempt in marks if run in over]
+    own = [(run, attempt) for run, attempt in marks if run == run_id]
+    if own:
+        history = services.run_log.graph(run_id, step.graph_name, [step.name]).get(step.name)
+        if history is not None and history.latest.opened.number > 1:
+            history = services.run_log.graph(run_id, step.graph_name).get(step.name)
+            ended = _ended([history] if history is not None else [])
+            dead += [(run, attempt) for run, attempt in own if attempt in ended]
+    clear_dead(catalog.client, place.place, place.prefix, dead)
 
 
 def clear_run(services: OpenServices, sources: ServiceSources, header: RunHeader) -> None:
@@ -22,37 +50,27 @@ def clear_run(services: OpenServices, sources: ServiceSources, header: RunHeader
 
     Cost: 1 LIST; nothing where the pipeline's file has no step that writes so.
     """
-    if not isinstance(services.catalog, CatalogStore) or not writes_by_endpoint(header):
+    catalog = services.catalog
+    if not isinstance(catalog, CatalogStore) or not writes_by_endpoint(header):
         return
-
-    def histories() -> list[StepHistory]:
-        return [h for steps in services.run_log.graphs(header.run_id).values() for h in steps.values()]
-
     try:
-        _clear(services.catalog, catalog_place(sources), header.run_id, histories)
+        own = [(run, attempt) for run, attempt in marked(catalog.client) if run == header.run_id]
+        if own:
+            graphs = services.run_log.graphs(header.run_id)
+            ended = _ended(history for steps in graphs.values() for history in steps.values())
+            place = catalog_place(sources)
+            clear_dead(catalog.client, place.place, place.prefix, [one for one in own if one[1] in ended])
     except Exception:  # the run itself has ended as it should
         log.warning("s3: what run %s has staged could not be removed", header.run_id, exc_info=True)
 
 
-def clear_step(services: OpenServices, place: CatalogPlace, run_id: str, step: StepIdentity) -> None:
-    """Clear up behind the attempts of one step that have ended. Cost: 1 LIST where there is nothing to do.
-
-    :raises StoreError: when the catalog does not answer.
-    """
-    assert isinstance(services.catalog, CatalogStore)
-
-    def histories() -> list[StepHistory]:
-        found = services.run_log.graph(run_id, step.graph_name).get(step.name)
-        return [found] if found else []
-
-    _clear(services.catalog, place, run_id, histories)
+def _is_over(run_log: RunLogStore, run_id: str) -> bool:
+    """Whether nothing of a run can go on; False for runs that another run log may know."""
+    try:
+        return not goes_on(run_log.header(run_id)) or run_log.read(run_id).status in ("SUCCESS", "FAIL")
+    except (RunNotFoundError, ValueError):
+        return False
 
 
-def _clear(
-    catalog: CatalogStore, place: CatalogPlace, run_id: str, histories: Callable[[], Iterable[StepHistory]]
-) -> None:
-    @cache
-    def ended() -> set[str]:
-        return {a.opened.attempt_id for h in histories() for a in h.attempts.values() if a.closed}
-
-    clear_dead(catalog.client, place.place, place.prefix, run_id, lambda attempt: attempt in ended())
+def _ended(histories: Iterable[StepHistory]) -> set[str]:
+    return {a.opened.attempt_id for history in histories for a in history.attempts.values() if a.closed}

@@ -1,13 +1,15 @@
 """What an attempt has written beside the catalog, and how it becomes entries of it.
 
 It lies at ``<run id>/.versions/<attempt>.staging/`` until the attempt succeeds: then each object is copied, inside the
-store, to the attempt's own folder, from which nobody but the record of the step names it.
+store, to the attempt's own folder, from which nobody but the record of the step names it. A mark says that there is one,
+so that what a kill or a power cut leaves is found by whoever comes next.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _END = ".staging"
 _FAILED = ".failed"
+_MARKS = ".staged"
+"""Beside the folders of runs: what may be left of attempts that were killed, of whatever run."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,35 @@ def kept_of(attempt_id: str) -> str:
     return f"{attempt_id}{_FAILED}"
 
 
-def staged_attempts(store: Any, run_id: str) -> list[str]:
-    """The attempts of a run that have a staging, of whatever content. Cost: 1 LIST."""
-    import obstore
+def mark(client: ObjectClient, run_id: str, attempt_id: str) -> None:
+    """Say that an attempt has a staging, before it has; :func:`unmark` takes that back. Cost: 1 request."""
+    client.run(lambda store: store.put(_mark(run_id, attempt_id), b""))
 
-    try:
-        found = obstore.list_with_delimiter(store, prefix=f"{run_id}/{VERSIONS}/")["common_prefixes"]
-    except FileNotFoundError:
-        return []
-    names = [prefix.rstrip("/").rpartition("/")[2] for prefix in found]
-    return sorted(name.removesuffix(_END) for name in names if name.endswith(_END))
+
+def unmark(client: ObjectClient, run_id: str, attempt_id: str) -> None:
+    """Say that the staging of an attempt is gone. Cost: 1 request."""
+    with suppress(FileNotFoundError):
+        client.run(lambda store: store.delete(_mark(run_id, attempt_id)))
+
+
+def marked(client: ObjectClient) -> list[tuple[str, str]]:
+    """Run and attempt of all that may have a staging. Cost: 1 LIST for each 1,000 of them."""
+
+    def listed(store: Any) -> list[str]:
+        import obstore
+
+        try:
+            return [item["path"] for page in obstore.list(store, prefix=f"{_MARKS}/") for item in page]
+        except FileNotFoundError:
+            return []
+
+    names = [path.rpartition("/")[2] for path in client.run(listed)]
+    parts = [name.rpartition(".") for name in names]
+    return sorted((run_id, attempt_id) for run_id, _, attempt_id in parts if run_id)
+
+
+def _mark(run_id: str, attempt_id: str) -> str:
+    return f"{_MARKS}/{run_id}.{attempt_id}"
 
 
 def take_in(
