@@ -51,7 +51,7 @@ def container(
     command: str | None = None, docker: dict[str, Any] | None = None, **config: Any
 ) -> dict[str, Any]:
     """A container step; ``docker`` goes to ``optional_docker_args``, unknown keys of a step stay keys of the step."""
-    keys = {name: config.pop(name) for name in ("catalog", "retry") if name in config}
+    keys = {name: config.pop(name) for name in ("catalog", "retry", "s3") if name in config}
     step: dict[str, Any] = {
         "type": "task", "command_type": "container", "command_config": {"image": "tools:1", **config}, **keys,
     }  # fmt: skip
@@ -420,3 +420,30 @@ def test_pipeline_is_refused_with_the_command_to_type_when_extra_is_missing(
     assert status == 2
     assert "pip install 'airflow-provider-magnus[container]'" in err
     assert "dag.steps.only" in err
+
+
+def test_container_finds_the_s3_endpoint_of_its_step_and_nobody_sees_the_token(
+    execute: Execute, engine: FakeEngine
+) -> None:
+    source = """
+import json, os, urllib.request, urllib.error
+try:
+    status = urllib.request.urlopen(os.environ["S3_ENDPOINT"] + "/lab").status
+except urllib.error.HTTPError as error:
+    status = error.code
+names = ["S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+out = {"status": status, "there": [name in os.environ for name in names]}
+json.dump(out, open("/opt/magnus/parameters.json", "w"))
+"""
+    log = execute(only(container(script(source), s3={"inputs": {"lab": {"from": "**"}}})))
+    assert log.status == "SUCCESS", log
+    assert log.parameters == {"status": 403, "there": [True] * 5}, (
+        "it answers, and unsigned requests are refused"
+    )
+
+
+def test_s3_beside_a_container_needs_the_network_of_the_host(magnus: Magnus, project: Path) -> None:
+    (project / "p.yaml").write_text(only(container("true", {"network_mode": "bridge"}, s3={"out": True})))
+    code, _, err = magnus("execute", "-f", "p.yaml")
+    assert code != 0
+    assert "s3 beside a container needs the network of the host" in err

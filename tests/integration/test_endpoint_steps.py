@@ -12,7 +12,7 @@ import pytest
 
 from airflow_magnus.runlog.records import RunLog
 from fixtures_s3 import s3_client
-from pipelines import function, linear, mapped, only, python, shell
+from pipelines import function, linear, mapped, notebook, only, python, shell, task
 
 Execute = Callable[..., RunLog]
 MAKE = shell(
@@ -322,3 +322,37 @@ def test_lost_input_of_an_endpoint_runs_the_step_again_that_put_it(execute: Exec
     log = execute(text, "--run-id", "r2", "--use-cached", "r1")
     assert (log.status, log.steps["make"].mock) == ("SUCCESS", False)
     assert seen(log) == ["results/a.txt", "results/b.txt"]
+
+
+def test_notebook_reads_and_writes_by_its_endpoint(execute: Execute, project: Path) -> None:
+    cells = [
+        "import boto3\ns3 = boto3.client('s3')\nbody = s3.get_object(Bucket='lab', Key='results/a.txt')['Body'].read()",
+        "s3.put_object(Bucket='out', Key='from-notebook.txt', Body=body.upper())",
+    ]
+    notebook(project / "n.ipynb", *cells)
+    step = task("n.ipynb", "notebook", s3={"inputs": {"lab": {"from": "results/*"}}, "out": True})
+    log = execute(linear({"make": MAKE, "note": step}), "--run-id", "r1")
+    assert log.status == "SUCCESS", log.to_json()
+    assert (project / ".catalog" / "r1" / "from-notebook.txt").read_text() == "ONE"
+
+
+def test_pod_has_no_endpoint_beside_it(magnus: Callable[..., Any], project: Path) -> None:
+    executor = {"type": "k8s-job", "config": {"docker_image": "tools:1"}}
+    (project / "p.yaml").write_text(only(shell("true", s3={"out": True}), executor=executor))
+    code, _, err = magnus("execute", "-f", "p.yaml")
+    assert code != 0
+    assert "s3 cannot stand beside a pod" in err
+
+
+def test_people_are_told_of_the_buckets(magnus: Callable[..., Any], project: Path) -> None:
+    (project / "p.yaml").write_text(
+        only(
+            shell(
+                "true",
+                s3={"inputs": {"lab": {"from": {"pipeline": "source", "files": "*.csv"}}}, "out": True},
+            )
+        )
+    )
+    code, out, _ = magnus("show", "p.yaml")
+    assert code == 0
+    assert "s3 s3://lab (*.csv of the latest run of source), s3://out" in out

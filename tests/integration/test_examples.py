@@ -25,9 +25,7 @@ Run = Callable[..., RunLog]
 
 
 @pytest.fixture
-def run(
-    magnus: Callable[..., tuple[int, str, str]], project: Path, monkeypatch: pytest.MonkeyPatch
-) -> Run:
+def run(magnus: Callable[..., tuple[int, str, str]], project: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs an example in a copy of the folder, with the programs of the tests' own environment, such as ``aws``."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     shutil.copytree(EXAMPLES, project, dirs_exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import boto3  # noqa: TID253 - a client of the endpoint is what is tested
 import pytest
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, BaseOperator
 
 from airflow_magnus import EndOfRun, StepMixin, StepSettings, s3_endpoint
 from airflow_magnus.errors import ConfigurationError
@@ -177,3 +179,31 @@ def test_wrong_mapping_is_refused_where_the_dag_is_made() -> None:
         DAG("wrong", schedule=None),
     ):
         FunctionStep(task_id="t", python_callable=print, step=StepSettings(s3={"inputs": {"lab": {}}}))
+
+
+class DeferringStep(StepMixin, BaseOperator):
+    """Writes to ``out``, defers, writes again."""
+
+    def execute(self, context: Any) -> None:
+        s3 = boto3.client("s3")
+        s3.put_object(Bucket="out", Key="before.txt", Body=b"before")
+        self.defer(trigger=TimeDeltaTrigger(datetime.timedelta(seconds=0)), method_name="resumed")
+
+    def resumed(self, context: Any, event: Any = None) -> None:
+        s3 = boto3.client("s3")
+        assert keys(s3, "out") == []
+        s3.put_object(Bucket="out", Key="after.txt", Body=b"after")
+
+
+def test_what_was_written_before_a_deferral_is_not_lost(
+    run_dag: Callable[..., tuple[RunLog, dict[str, str]]],
+) -> None:
+    with DAG("defers_s3", schedule=None) as dag:
+        step = DeferringStep(task_id="only", step=StepSettings(s3={"out": True}))
+        step >> EndOfRun(task_id="end")
+    log, states = run_dag(dag)
+    assert set(states.values()) == {"success"}, states
+    only = log.steps["only"]
+    assert sorted(entry.name for entry in only.data_catalog) == ["after.txt", "before.txt"]
+    assert sorted(o.key for o in only.objects) == ["after.txt", "before.txt"]
+    assert len(only.attempts) == 1

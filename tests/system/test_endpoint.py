@@ -88,6 +88,10 @@ def test_killed_task_leaves_nothing_and_its_retry_begins_anew(airflow: AirflowSe
     assert [attempt["status"] for attempt in log["steps"]["write"]["attempts"]] == ["FAIL", "SUCCESS"]
     assert log["parameters"]["names"] == ["results/second.txt"]
     assert [entry["name"] for entry in log["steps"]["write"]["data_catalog"]] == ["results/second.txt"]
-    assert [(o["action"], o["key"]) for o in log["steps"]["read"]["objects"]] == [("read", "results/second.txt")]
+    assert [(o["action"], o["key"]) for o in log["steps"]["read"]["objects"]] == [
+        ("read", "results/second.txt")
+    ]
     catalog = airflow.home / "magnus" / "catalog"
-    assert not [p for p in catalog.rglob("*") if p.is_file() and (".staging" in str(p) or ".staged" in str(p))]
+    assert not [
+        p for p in catalog.rglob("*") if p.is_file() and (".staging" in str(p) or ".staged" in str(p))
+    ]
