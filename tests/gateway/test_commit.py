@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
+import resource
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import obstore
 import pytest
@@ -16,9 +21,9 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from airflow_magnus.errors import CatalogError
-from airflow_magnus.gateway.commit import Place, clear_dead, commit, out_view
+from airflow_magnus.gateway.commit import Place, clear_dead, commit, keep_failed, out_view
 from airflow_magnus.gateway.process import Gateway
-from airflow_magnus.gateway.views import Origin
+from airflow_magnus.gateway.views import Folder, Origin
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.objects import open_object_store
 from airflow_magnus.stores.staging import mark, marked, staging_of, unmark
@@ -138,3 +143,89 @@ def test_the_staging_of_dead_attempts_is_cleared(catalog: Catalog) -> None:
     unmark(catalog.client, RUN, "alive")
     unmark(catalog.client, RUN, "alive")
     assert all(key.startswith(staging_of(RUN, "alive")) for key in catalog.stored())
+
+
+def test_nothing_is_written_when_the_command_has_ended(catalog: Catalog) -> None:
+    with catalog.gateway("attempt") as gateway:
+        client = client_of(gateway)
+        client.put_object(Bucket="out", Key="a", Body=b"x")
+        upload = client.create_multipart_upload(Bucket="out", Key="late")["UploadId"]
+        [entry] = commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
+        for refused in (
+            lambda: client.put_object(Bucket="out", Key="a", Body=b"late"),
+            lambda: client.delete_object(Bucket="out", Key="a"),
+            lambda: client.upload_part(Bucket="out", Key="late", UploadId=upload, PartNumber=1, Body=b"x"),
+        ):
+            with pytest.raises(ClientError, match="the step's command has ended"):
+                refused()
+        gateway.drop()
+    assert catalog.stored() == {entry.catalog_relative_path}
+
+
+def test_a_write_that_is_on_its_way_is_waited_for(catalog: Catalog) -> None:
+    with catalog.gateway("attempt") as gateway:
+        client = client_of(gateway)
+        begun = threading.Event()
+
+        def slowly() -> Iterator[bytes]:
+            yield b"first"
+            begun.set()
+            time.sleep(1.5)
+            yield b"second"
+
+        url = client.generate_presigned_url("put_object", Params={"Bucket": "out", "Key": "slow"})
+        answers: list[int] = []
+        writer = threading.Thread(target=lambda: answers.append(_put_slowly(url, slowly(), 11)))
+        writer.start()
+        begun.wait(10)
+        [entry] = commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
+        writer.join()
+    assert (answers, entry.size) == ([200], 11)
+
+
+def _put_slowly(url: str, blocks: Iterator[bytes], length: int) -> int:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    with closing(connection):
+        connection.request(
+            "PUT", f"{parts.path}?{parts.query}", body=blocks, headers={"Content-Length": str(length)}
+        )
+        return connection.getresponse().status
+
+
+def test_an_object_that_somebody_has_removed_from_the_staging_fails_the_step(catalog: Catalog) -> None:
+    with catalog.gateway("attempt") as gateway:
+        client_of(gateway).put_object(Bucket="out", Key="a", Body=b"x")
+        with catalog.gateway("attempt") as other:
+            other.drop()
+        said = "cannot be stored" if isinstance(catalog.place, Path) else "is not there any more"
+        with pytest.raises(CatalogError, match=said):
+            commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
+    assert catalog.stored() == set()
+
+
+def test_a_name_is_no_file_and_folder_on_a_disk(catalog: Catalog) -> None:
+    with catalog.gateway("attempt") as gateway:
+        client = client_of(gateway)
+        for key in ("a", "a/b"):
+            client.put_object(Bucket="out", Key=key, Body=b"x")
+        if isinstance(catalog.place, Path):
+            with pytest.raises(CatalogError, match="cannot be a file and a folder"):
+                commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
+            keep_failed(gateway, catalog.client, "somewhere", RUN, "attempt")
+            kept = {path.rpartition("/")[2] for path in catalog.stored()}
+            assert kept == {"a", "1~a%2Fb"}
+        else:
+            entries = commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
+            assert [entry.name for entry in entries] == ["a", "a/b"]
+
+
+def test_a_full_disk_is_an_answer(tmp_path: Path) -> None:
+    """What is cut short would else be taken for whole."""
+    with Gateway({}, Folder(tmp_path / "out")) as gateway:
+        assert gateway._process is not None
+        resource.prlimit(gateway._process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with pytest.raises(ClientError) as error:
+            client_of(gateway).put_object(Bucket="out", Key="a", Body=bytes(300_000))
+        assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+        assert gateway.outputs() == []

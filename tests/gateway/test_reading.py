@@ -37,11 +37,19 @@ def test_a_bucket_that_was_not_given_is_not_there(stage: Stage) -> None:
     assert code_of(error)[0] == 404
 
 
+def etag_of(stage: Stage, name: str) -> str:
+    """The MD5 in quotes; of a file, which is not read for that, whatever it has."""
+    if stage.kind == "folder":
+        tag: str = stage.client.head_object(Bucket="lab", Key=name)["ETag"]
+        return tag
+    return f'"{hashlib.md5(OBJECTS[name]).hexdigest()}"'
+
+
 @pytest.mark.parametrize("name", sorted(OBJECTS.keys() - SEVERAL.keys()))
 def test_an_object_is_given_whole(stage: Stage, name: str) -> None:
     answer = stage.client.get_object(Bucket="lab", Key=name)
     assert answer["Body"].read() == OBJECTS[name]
-    assert answer["ETag"] == f'"{hashlib.md5(OBJECTS[name]).hexdigest()}"'
+    assert answer["ETag"] == etag_of(stage, name)
     head = stage.client.head_object(Bucket="lab", Key=name)
     assert (head["ContentLength"], head["ETag"]) == (len(OBJECTS[name]), answer["ETag"])
 
@@ -51,7 +59,7 @@ def test_lists_have_all_keys_in_order(stage: Stage, operation: str) -> None:
     found = getattr(stage.client, operation)(Bucket="lab")["Contents"]
     assert [item["Key"] for item in found] == sorted(OBJECTS)
     assert [item["Size"] for item in found] == [len(OBJECTS[name]) for name in sorted(OBJECTS)]
-    assert {item["Key"]: item["ETag"] for item in found}["a.txt"] == f'"{hashlib.md5(b"alpha").hexdigest()}"'
+    assert {item["Key"]: item["ETag"] for item in found}["a.txt"] == etag_of(stage, "a.txt")
 
 
 @pytest.mark.parametrize("operation", ["list_objects", "list_objects_v2"])
@@ -132,10 +140,10 @@ def test_a_range_behind_the_end_is_refused(stage: Stage) -> None:
     ("condition", "status"),
     [
         ({"IfMatch": '"00000000000000000000000000000000"'}, 412),
-        ({"IfNoneMatch": f'"{hashlib.md5(b"alpha").hexdigest()}"'}, 304),
+        ({"IfNoneMatch": "its own"}, 304),
         ({"IfModifiedSince": datetime.now(UTC) + timedelta(hours=1)}, 304),
         ({"IfUnmodifiedSince": datetime.now(UTC) - timedelta(days=1)}, 412),
-        ({"IfMatch": f'"{hashlib.md5(b"alpha").hexdigest()}"'}, 200),
+        ({"IfMatch": "its own"}, 200),
         ({"IfNoneMatch": '"00000000000000000000000000000000"'}, 200),
         ({"IfModifiedSince": datetime.now(UTC) - timedelta(days=1)}, 200),
     ],
@@ -144,6 +152,9 @@ def test_a_range_behind_the_end_is_refused(stage: Stage) -> None:
 def test_conditions_decide(stage: Stage, condition: dict[str, Any], status: int, operation: str) -> None:
     if status == 304 and "IfModifiedSince" in condition and stage.kind != "folder":
         condition = {"IfModifiedSince": datetime.now(UTC)}  # times to come are passed over by some
+    condition = {
+        name: etag_of(stage, "a.txt") if value == "its own" else value for name, value in condition.items()
+    }
     try:
         found = getattr(stage.client, operation)(Bucket="lab", Key="a.txt", **condition)
         answered = found["ResponseMetadata"]["HTTPStatusCode"]

@@ -356,3 +356,18 @@ def test_people_are_told_of_the_buckets(magnus: Callable[..., Any], project: Pat
     code, out, _ = magnus("show", "p.yaml")
     assert code == 0
     assert "s3 s3://lab (*.csv of the latest run of source), s3://out" in out
+
+
+def test_run_that_goes_on_is_no_source(execute: Execute, project: Path) -> None:
+    """It reads its own id, which goes on, as that of another run."""
+    log = execute(only(given({"run": "r1"})), "--run-id", "r1")
+    assert "which has not ended" in log.steps["only"].attempts[0].message
+
+
+def test_recorded_input_that_is_gone_fails_what_lists_it(execute: Execute, project: Path) -> None:
+    remove = function(
+        "lambda: [p.unlink() for p in __import__('pathlib').Path('.catalog').rglob('a.txt')] and None"
+    )
+    log = execute(linear({"make": MAKE, "remove": remove, "look": given("**")}), "--run-id", "r1")
+    assert log.status == "FAIL"
+    assert "its file is gone from the catalog" in log.steps["look"].attempts[0].message

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator
 
 from airflow_magnus import EndOfRun, StepMixin, StepSettings, s3_endpoint
-from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.errors import CatalogError, ConfigurationError
 from airflow_magnus.runlog.records import RunLog
 from fixtures_s3 import s3_client
 
@@ -114,7 +117,8 @@ def test_folders_as_input_and_output(tmp_path: Path) -> None:
     ("source", "said"),
     [
         ("no/such/folder", "there is no folder"),
-        ({"files": "*.csv"}, "write run, pipeline, digest or bucket too"),
+        ({"files": "*.csv"}, "write pipeline, the id of a run, digest or bucket"),
+        ({"run": "latest"}, "write pipeline, the id of a run, digest or bucket"),
         ({"bukket": "x"}, "bukket"),
         ({"bucket": "b", "conn_id": "nobody"}, "'nobody', which is not defined"),
     ],
@@ -187,12 +191,14 @@ class DeferringStep(StepMixin, BaseOperator):
     def execute(self, context: Any) -> None:
         s3 = boto3.client("s3")
         s3.put_object(Bucket="out", Key="before.txt", Body=b"before")
+        s3.put_object(Bucket="out", Key="status.json", Body=b"half")
         self.defer(trigger=TimeDeltaTrigger(datetime.timedelta(seconds=0)), method_name="resumed")
 
     def resumed(self, context: Any, event: Any = None) -> None:
         s3 = boto3.client("s3")
         assert keys(s3, "out") == []
         s3.put_object(Bucket="out", Key="after.txt", Body=b"after")
+        s3.put_object(Bucket="out", Key="status.json", Body=b"whole")
 
 
 def test_what_was_written_before_a_deferral_is_not_lost(
@@ -204,6 +210,38 @@ def test_what_was_written_before_a_deferral_is_not_lost(
     log, states = run_dag(dag)
     assert set(states.values()) == {"success"}, states
     only = log.steps["only"]
-    assert sorted(entry.name for entry in only.data_catalog) == ["after.txt", "before.txt"]
-    assert sorted(o.key for o in only.objects) == ["after.txt", "before.txt"]
+    puts = {entry.name: entry.size for entry in only.data_catalog}
+    assert puts == {"after.txt": 5, "before.txt": 6, "status.json": 5}, "what was written last counts"
+    assert sorted(o.key for o in only.objects) == ["after.txt", "before.txt", "status.json", "status.json"]
     assert len(only.attempts) == 1
+
+
+def test_killed_block_is_cleared_up_by_the_next_one(tmp_path: Path, lab: tuple[str, Any]) -> None:
+    bucket, client = lab
+    code = """
+import boto3, os, signal
+from airflow_magnus import s3_endpoint
+with s3_endpoint(out=os.environ["TARGET"], conn_id="lab"):
+    boto3.client("s3").put_object(Bucket="out", Key="half.txt", Body=b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    target = f"s3://{bucket}/results"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TARGET": target}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert any("half.txt" in key for key in keys(client, bucket, "results/"))
+    with s3_endpoint(out=target, conn_id="lab"):
+        assert not any("half.txt" in key for key in keys(client, bucket, "results/"))
+    assert keys(client, bucket, "results/") == []
+
+
+@pytest.mark.parametrize("key", ["a//b", "line\nbreak"])
+def test_key_that_no_file_can_have_publishes_nothing(tmp_path: Path, key: str) -> None:
+    def write() -> None:
+        with s3_endpoint(out=tmp_path / "out"):
+            s3 = boto3.client("s3")
+            s3.put_object(Bucket="out", Key="good.txt", Body=b"good")
+            s3.put_object(Bucket="out", Key=key, Body=b"bad")
+
+    with pytest.raises(CatalogError):
+        write()
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

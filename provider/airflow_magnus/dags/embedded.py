@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from airflow_magnus.operators.environment import SCRATCH
 from airflow_magnus.operators.interruption import forget, interrupt, interrupted_by
 from airflow_magnus.pipeline.model import Pipeline, ServiceSettings
 from airflow_magnus.runlog.records import RunHeader, RunLog
-from airflow_magnus.stores.owners import process_started
+from airflow_magnus.stores.owners import process_started, this_process
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
@@ -193,9 +192,7 @@ def _claimed(execution: Execution, services: OpenServices) -> RunHeader:
         sub_definitions={name: dict(section) for name, section in execution.pipeline.sub_definitions.items()},
         scheduler={
             "type": "command",
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": process_started(os.getpid()),
+            **this_process(),
         },
     )
     conf = {USE_CACHED: execution.use_cached, NEW_PARAMETERS: execution.new_parameters_win}

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import HttpVersion11, web
 
 from airflow_magnus.gateway.faults import S3Error, not_implemented
-from airflow_magnus.gateway.payload import Body
+from airflow_magnus.gateway.payload import CHECKSUM, Body
 from airflow_magnus.gateway.relay import Digest, drained, relay
 from airflow_magnus.gateway.signatures import Headers, Signed
 from airflow_magnus.gateway.target import Target
@@ -82,9 +82,15 @@ class Call:
         kept = ",".join(item for item in codings if item and item != "aws-chunked")
         return {**found, "content-encoding": kept} if kept else found
 
-    def body(self, *, with_md5: bool = False) -> Body:
-        """The content of the request; a client that waits for leave to send it gets that now."""
-        body = Body(self.request.content, self.headers, self.signed, with_md5=with_md5)
+    def body(self, *, with_md5: bool = False, with_checksums: bool = True) -> Body:
+        """The content of the request; a client that waits for leave to send it gets that now.
+
+        :param with_checksums: whether the checksums in the headers are those of the content.
+        """
+        headers = self.headers
+        if not with_checksums:
+            headers = {name: value for name, value in headers.items() if not name.startswith(CHECKSUM)}
+        body = Body(self.request.content, headers, self.signed, with_md5=with_md5)
         if self._waits and self.request.transport is not None:
             self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.is_let_in = True

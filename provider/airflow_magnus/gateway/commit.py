@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from airflow_magnus.errors import CatalogError
-from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.process import OUT, Gateway
 from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
@@ -42,15 +42,26 @@ def commit(
 ) -> list[CatalogEntry]:
     """Make catalog entries of all that lies in ``out``; called when the command has succeeded, before the record.
 
+    Nothing can be written any more then.
+
     Write the record of the step with them, then call ``gateway.drop()``.
 
     :param client: over the catalog's store.
     :param known: what is committed in this run already, by name.
     :param taken: names that the attempt has put in another way, and that cannot lie in ``out`` too.
     :raises GatewayError: when the gateway is gone: the step has failed.
-    :raises CatalogError: for a key that cannot be a name in the catalog, or when the store refuses.
+    :raises CatalogError: for a key that cannot be a name in the catalog, for an object that was written and is not there, or
+        when the store refuses.
     """
+    gateway.seal()
     staged = _staged(gateway)
+    there = {item.name for item in staged}
+    lost = [p.key for p in gateway.ledger() if p.action == "write" and p.bucket == OUT and p.key not in there]
+    if lost:
+        raise CatalogError(
+            f"{lost[0]!r} was written to the bucket out and is not there any more ({len(lost)} such objects): somebody else has"
+            " removed it from the store, or the store has lost it"
+        )
     both = sorted({item.name for item in staged} & set(taken))
     if both:
         raise CatalogError(
@@ -60,16 +71,19 @@ def commit(
     return take_in(client, location, run_id, attempt_id, staged, known)
 
 
-def keep_failed(gateway: Gateway, client: ObjectClient, location: str, run_id: str, attempt_id: str) -> str:
-    """Lay aside, under its names, what lies in ``out`` of an attempt that has failed.
+def keep_failed(gateway: Gateway, client: ObjectClient, location: str, run_id: str, attempt_id: str) -> None:
+    """Lay aside, at :func:`kept_at`, what lies in ``out`` of an attempt that has failed: under names that files can have.
 
-    :returns: where it is; "" when there is nothing.
     :raises GatewayError: when the gateway is gone.
-    :raises CatalogError: as of :func:`commit`.
+    :raises CatalogError: when the store refuses.
     """
-    folder = kept_of(attempt_id)
-    kept = take_in(client, location, run_id, attempt_id, _staged(gateway), {}, folder)
-    return f"{location}/{run_id}/{VERSIONS}/{folder}" if kept else ""
+    gateway.seal()
+    take_in(client, location, run_id, attempt_id, _staged(gateway), {}, kept_of(attempt_id))
+
+
+def kept_at(location: str, run_id: str, attempt_id: str) -> str:
+    """Where the files of a failed attempt are kept."""
+    return f"{location}/{run_id}/{VERSIONS}/{kept_of(attempt_id)}"
 
 
 def _staged(gateway: Gateway) -> list[Staged]:

@@ -12,7 +12,7 @@ from airflow_magnus.gateway.call import Call
 from airflow_magnus.gateway.documents import rendered
 from airflow_magnus.gateway.faults import S3Error, no_such_bucket
 from airflow_magnus.gateway.listing import timestamp
-from airflow_magnus.gateway.passing import PassedOn
+from airflow_magnus.gateway.passing_copies import Copied
 from airflow_magnus.gateway.target import parse_copy_source
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def copy(
     replaces = call.header("x-amz-metadata-directive").upper() == "REPLACE"
     if source is bucket and key == call.key and not part and not replaces and not version:
         raise S3Error("InvalidRequest", "an object is copied to itself only with other metadata")
-    if isinstance(bucket, PassedOn) and isinstance(source, PassedOn) and source.store is bucket.store:
+    if isinstance(bucket, Copied) and isinstance(source, Copied) and source.store is bucket.store:
         return await bucket.copy_inside(call, source, key, version, part)
     conditions = {
         header.removeprefix("x-amz-copy-source-"): call.header(header)

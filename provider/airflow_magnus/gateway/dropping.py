@@ -25,7 +25,11 @@ async def drop(bucket: PassedOn, keys: list[str]) -> None:
     for key, number in await _uploads(bucket):
         async with bucket.upstream.ask(bucket.store, "DELETE", key, query={"uploadId": number}) as answer:
             if answer.status not in (200, 204, 404):
-                raise S3Error("InternalError", f"the store answered {answer.status} to the end of an upload")
+                raise S3Error(
+                    "InternalError",
+                    f"the store answered {answer.status} to the end of an upload",
+                    status=answer.status,
+                )
 
 
 async def _delete(bucket: PassedOn, keys: list[str]) -> None:
@@ -41,7 +45,9 @@ async def _delete(bucket: PassedOn, keys: list[str]) -> None:
     ) as answer:
         refused = list(parse(await answer.document(), is_lenient=True).iter("Error"))
         if answer.status != 200 or refused:
-            raise S3Error("InternalError", f"the store did not remove {len(refused) or len(keys)} objects")
+            status = answer.status if answer.status != 200 else 500
+            count = len(refused) or len(keys)
+            raise S3Error("InternalError", f"the store did not remove {count} objects", status=status)
 
 
 async def _uploads(bucket: PassedOn) -> list[tuple[str, str]]:

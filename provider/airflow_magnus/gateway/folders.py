@@ -16,7 +16,7 @@ from airflow_magnus.gateway.documents import LARGEST, parse, rendered
 from airflow_magnus.gateway.faults import S3Error, not_implemented
 from airflow_magnus.gateway.held import Files, Held, Written, now
 from airflow_magnus.gateway.ledger import Ledger
-from airflow_magnus.gateway.listing import Fact, list_document
+from airflow_magnus.gateway.listing import Fact, list_document, refuse_gaps
 from airflow_magnus.gateway.opened import Opened, requested
 from airflow_magnus.gateway.outputs import Output
 from airflow_magnus.gateway.payload import CHECKSUM
@@ -38,9 +38,17 @@ class FolderBucket:
     """A bucket whose objects are files."""
 
     def __init__(
-        self, name: str, folder: Path, files: Mapping[str, str] | None, ledger: Ledger, *, is_writable: bool
+        self,
+        name: str,
+        folder: Path,
+        files: Mapping[str, str] | None,
+        ledger: Ledger,
+        *,
+        is_writable: bool,
+        is_recorded: bool = False,
     ) -> None:
         self.name, self.is_writable = name, is_writable
+        self._recorded = frozenset(files or ()) if is_recorded else frozenset()
         self._ledger = ledger
         self._written = Written(folder)
         self._objects: Files | Written = self._written if is_writable else Files(folder, files)
@@ -105,7 +113,7 @@ class FolderBucket:
             number = self._uploads.begin(call.key, call.stored_headers())
             fields = [*names, ("UploadId", number)]
             return await call.reply(200, rendered("InitiateMultipartUploadResult", fields))
-        asked = parse(await call.body().whole(LARGEST))
+        asked = parse(await call.body(with_checksums=False).whole(LARGEST))
         self._check_write(call)
         held = await self._uploads.complete(query["uploadId"], call.key, asked)
         try:
@@ -131,7 +139,7 @@ class FolderBucket:
     async def delete_many(self, call: Call) -> web.StreamResponse:
         """DeleteObjects."""
         asked = parse(await call.body().whole(LARGEST))
-        keys = [checked_key(item.findtext("Key", "")) for item in asked.iter("Object")]
+        keys = [checked_key(item.findtext("Key", "")) for item in asked.findall("Object")]
         if not 1 <= len(keys) <= 1000 or not all(keys):
             raise S3Error("MalformedXML", "1 to 1000 keys are deleted with one request")
         for key in keys:
@@ -156,7 +164,10 @@ class FolderBucket:
         """ListObjects and ListObjectsV2."""
         prefix = call.target.query.get("prefix", "")
         facts = {}
-        for key in self._objects.keys():  # noqa: SIM118 - a method
+        keys = self._objects.keys()
+        if self._recorded:
+            refuse_gaps(self._recorded, frozenset(keys))
+        for key in keys:
             if key.startswith(prefix):
                 with suppress(S3Error, OSError):  # removed meanwhile
                     held = await self._objects.find(key)
@@ -228,17 +239,22 @@ class FolderBucket:
         return await self._objects.find(key)
 
     async def _noted(self, key: str, held: Held, first: int, length: int) -> AsyncIterator[bytes]:
-        is_whole = length == held.size
-        taken = hashlib.sha256()
-        async for block in held.blocks(first, length):
-            if is_whole and not held.sha256:
-                taken.update(block)
-            yield block
-        self._ledger.read(
-            self.name, key, size=held.size, etag=held.etag,
-            sha256=held.sha256 or taken.hexdigest() if is_whole else "",
-            part=None if is_whole else (first, first + length - 1),
-        )  # fmt: skip
+        takes = length == held.size and not held.sha256
+        taken, count = hashlib.sha256(), 0
+        try:
+            async for block in held.blocks(first, length):
+                if takes:
+                    taken.update(block)
+                count += len(block)
+                yield block
+        finally:  # also when the client has had enough
+            is_whole = count == held.size
+            if is_whole or count:
+                self._ledger.read(
+                    self.name, key, size=held.size, etag=held.etag,
+                    sha256=held.sha256 or taken.hexdigest() if is_whole else "",
+                    part=None if is_whole else (first, first + count - 1),
+                )  # fmt: skip
 
 
 def _part(held: Held, header: str, query: Mapping[str, str]) -> tuple[int, int] | None:

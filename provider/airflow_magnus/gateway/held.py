@@ -63,7 +63,6 @@ class Files:
 
     def __init__(self, folder: Path, files: Mapping[str, str] | None) -> None:
         self._folder, self._files = folder.resolve(), files
-        self._known: dict[str, tuple[tuple[int, int], Held]] = {}
 
     def keys(self) -> list[str]:
         """All keys, sorted."""
@@ -76,7 +75,7 @@ class Files:
         return sorted(key for key in found if _is_text(key) and self._path(key) is not None)
 
     async def find(self, key: str) -> Held:
-        """The object of a key. Cost: its bytes are read once, for the MD5.
+        """The object of a key. Its ETag is no MD5, which would need all its bytes: it changes when the file does.
 
         :raises S3Error: when there is none.
         """
@@ -84,11 +83,11 @@ class Files:
         if path is None:
             raise no_such_key(key)
         found = path.stat()
-        mark = (found.st_mtime_ns, found.st_size)
-        if key not in self._known or self._known[key][0] != mark:
-            md5 = await asyncio.get_running_loop().run_in_executor(None, _md5, path)
-            self._known[key] = mark, Held(path, found.st_size, f'"{md5}"', found.st_mtime)
-        return self._known[key][1]
+        mark = f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}:{found.st_size}"
+        etag = hashlib.md5(mark.encode(), usedforsecurity=False).hexdigest()
+        return Held(
+            path, found.st_size, f'"{etag}-1"', found.st_mtime
+        )  # with the form of one of a multipart upload
 
     def _path(self, key: str) -> Path | None:
         below = key if self._files is None else self._files.get(key)
@@ -133,7 +132,7 @@ class Written:
         """A file that belongs to no key yet."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{os.getpid()}-{next(self._numbers)}"
-        return path, open(path, "xb", buffering=0)
+        return path, open(path, "xb")  # a buffered one writes all, or fails
 
     def clear(self) -> None:
         """Remove the folder with all that lies there."""
@@ -166,11 +165,6 @@ def joined(target: IO[bytes], sources: Iterable[Path]) -> str:
 def now() -> float:
     """Seconds since 1970, whole as S3 has them."""
     return float(int(time.time()))
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _is_text(key: str) -> bool:

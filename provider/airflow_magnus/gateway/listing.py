@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,19 @@ class Fact:
     size: int
     etag: str
     modified: float
+
+
+def refuse_gaps(recorded: Iterable[str], there: Container[str]) -> None:
+    """Make sure that all files are there which the run log names: a list without them would look whole.
+
+    :raises S3Error: naming one that is not.
+    """
+    gone = next((key for key in recorded if key not in there), None)
+    if gone is not None:
+        raise S3Error(
+            "NoSuchKey",
+            f"{gone!r} is in the run log, and its file is gone from the catalog: run the step again that put it",
+        )
 
 
 @dataclass

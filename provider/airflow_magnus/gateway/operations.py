@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Protocol
 
 from aiohttp import web
@@ -18,6 +20,8 @@ from airflow_magnus.gateway.rewriting import OWNER
 
 REGION = "eu-central-1"
 """Where all buckets are, for the clients: one for which boto3 signs URLs by version 4. Signatures may name any."""
+_LONGEST_WRITE = 600.0
+"""Seconds that a write may go on when the command has ended."""
 _UNKNOWN_TO_BUCKETS = {
     "cors": "NoSuchCORSConfiguration",
     "encryption": "ServerSideEncryptionConfigurationNotFoundError",
@@ -95,6 +99,20 @@ class Operations:
 
     def __init__(self, buckets: Mapping[str, Bucket], started: float) -> None:
         self._buckets, self._started = buckets, started
+        self._is_sealed = False
+        self._writes = 0
+
+    async def seal(self) -> None:
+        """Refuse all that writes from now on, and wait for what is on its way: what is listed then is all there is.
+
+        :raises S3Error: when something is still on its way after ten minutes.
+        """
+        self._is_sealed = True
+        end = time.monotonic() + _LONGEST_WRITE
+        while self._writes:
+            if time.monotonic() > end:
+                raise S3Error("RequestTimeout", f"{self._writes} requests that write go on and on")
+            await asyncio.sleep(0.005)
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Carry out one request.
@@ -115,6 +133,17 @@ class Operations:
             return await self._object(call, bucket)
         return await self._bucket(call, bucket)
 
+    @contextmanager
+    def _writing(self, bucket: Bucket) -> Iterator[None]:
+        _writable(bucket)
+        if self._is_sealed:
+            raise S3Error("AccessDenied", "the step's command has ended: nothing is written any more")
+        self._writes += 1
+        try:
+            yield
+        finally:
+            self._writes -= 1
+
     async def _service(self, call: Call) -> web.StreamResponse:
         if call.request.method != "GET" or call.key:
             raise S3Error("MethodNotAllowed", "the service itself can be listed only")
@@ -129,8 +158,8 @@ class Operations:
         if method in ("GET", "HEAD"):
             return await self._ask_bucket(call, bucket)
         if method == "POST" and "delete" in query:
-            _writable(bucket)
-            return await bucket.delete_many(call)
+            with self._writing(bucket):
+                return await bucket.delete_many(call)
         if method == "POST":
             raise not_implemented("uploads by forms")
         if method in ("PUT", "DELETE"):
@@ -166,7 +195,11 @@ class Operations:
             return await self._ask_object(call, bucket)
         if method not in ("PUT", "POST", "DELETE"):
             raise S3Error("MethodNotAllowed", f"{method} is not known here")
-        _writable(bucket)
+        with self._writing(bucket):
+            return await self._write(call, bucket)
+
+    async def _write(self, call: Call, bucket: Bucket) -> web.StreamResponse:
+        method, query = call.request.method, call.target.query
         call.check_write()
         if "acl" in query:
             raise S3Error("AccessDenied", "objects of a step belong to its store: their acl stays as it is")

@@ -39,7 +39,9 @@ async def listed(bucket: PassedOn, ledger: Ledger) -> list[Output]:
         query |= {"continuation-token": token} if token else {}
         async with bucket.upstream.ask(bucket.store, "GET", None, query=query) as answer:
             if answer.status != 200:
-                raise S3Error("InternalError", f"the store answered {answer.status} to a list")
+                raise S3Error(
+                    "InternalError", f"the store answered {answer.status} to a list", status=answer.status
+                )
             root = parse(await answer.document())
         is_url = root.findtext("EncodingType") == "url"
         for item in root.iter("Contents"):

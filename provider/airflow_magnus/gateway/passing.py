@@ -5,24 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import IO
-from urllib.parse import quote
+from typing import IO, Any
+from xml.etree.ElementTree import Element
 
 from aiohttp import web
 
-from airflow_magnus.gateway.call import META, STORED, Call
-from airflow_magnus.gateway.documents import LARGEST, as_fields, parse, rendered
-from airflow_magnus.gateway.faults import S3Error, no_such_key
+from airflow_magnus.gateway.call import Call
+from airflow_magnus.gateway.documents import LARGEST, parse, rendered
+from airflow_magnus.gateway.faults import S3Error, no_such_key, not_implemented
 from airflow_magnus.gateway.ledger import Ledger
-from airflow_magnus.gateway.opened import Opened, part_of, size_of
+from airflow_magnus.gateway.opened import size_of
 from airflow_magnus.gateway.passed_headers import READING, WRITING, WRITING_PREFIXES, answered
 from airflow_magnus.gateway.payload import CHECKSUM, Body
 from airflow_magnus.gateway.relay import may_relay
 from airflow_magnus.gateway.rewriting import Names, rewritten
 from airflow_magnus.gateway.signatures import UNSIGNED
-from airflow_magnus.gateway.target import UNRESERVED, checked_key, encoded
-from airflow_magnus.gateway.upstream import EMPTY, READ_SIZE, Answer, Content, Store, Upstream
+from airflow_magnus.gateway.target import checked_key, encoded
+from airflow_magnus.gateway.upstream import READ_SIZE, Answer, Content, Store, Upstream
 
 _SMALL = 256 * 1024
 """Largest content, in bytes, that is held in memory and sent at once."""
@@ -34,6 +33,7 @@ class PassedOn:
     :param name: the visible one.
     :param keys: visible to real key below the prefix; None: all below it.
     :param digests: the sha256 of visible keys where they are known.
+    :param is_recorded: all of ``keys`` must be there.
     """
 
     def __init__(
@@ -47,8 +47,10 @@ class PassedOn:
         *,
         is_writable: bool,
         digests: Mapping[str, str],
+        is_recorded: bool = False,
     ) -> None:
         self._digests = digests
+        self.is_recorded = is_recorded
         self.name, self.store, self.is_writable = name, store, is_writable
         self.prefix, self.keys, self.upstream, self.ledger = prefix, keys, upstream, ledger
 
@@ -70,6 +72,8 @@ class PassedOn:
             for name, value in call.target.query.items()
             if name in ("versionId", "partNumber") or name.startswith("response-")
         }
+        if self.keys is not None and "versionId" in kept:
+            raise not_implemented("versions of chosen objects")
         headers = call.chosen(READING)
         method = call.request.method
         async with self.upstream.ask(
@@ -85,15 +89,17 @@ class PassedOn:
         length = int(answer.headers.get("Content-Length", 0))
         early = answer.detached() if may_relay(length, answer.transport, call.request.transport) else None
         if early is None:
-            return await call.stream(answer.status, answered(answer), self._noted(call.key, answer))
+            return await call.stream(answer.status, answered(answer), self.noted(call.key, answer))
         taken = hashlib.sha256(early[1])
         digest = taken if answer.status == 200 and call.key not in self._digests else None
         left = length - len(early[1])
+        is_whole = False
         try:
             response = await call.relay(answer.status, answered(answer), *early, left, digest)
+            is_whole = True
         finally:
             answer.end()
-        self._note(call.key, answer, taken.hexdigest())
+            self._note(call.key, answer, taken.hexdigest() if is_whole else "")
         return response
 
     async def inside(self, call: Call, query: Mapping[str, str]) -> web.StreamResponse:
@@ -152,7 +158,8 @@ class PassedOn:
 
     async def post(self, call: Call, query: Mapping[str, str]) -> web.StreamResponse:
         """CreateMultipartUpload and CompleteMultipartUpload."""
-        document = await call.body().whole(LARGEST)
+        # Checksums of a completion are those of the whole object: the store looks at them.
+        document = await call.body(with_checksums="uploads" in query).whole(LARGEST)
         if document:
             parse(document)
         headers = {**call.stored_headers(), **call.chosen(WRITING, WRITING_PREFIXES)}
@@ -194,17 +201,15 @@ class PassedOn:
     async def delete_many(self, call: Call) -> web.StreamResponse:
         """DeleteObjects."""
         asked = parse(await call.body().whole(LARGEST))
-        fields = as_fields(asked)
-        visible = [checked_key(item.findtext("Key", "")) for item in asked.iter("Object")]
+        items = asked.findall("Object")
+        visible = [checked_key(item.findtext("Key", "")) for item in items]
         if not 1 <= len(visible) <= 1000 or not all(visible):
             raise S3Error("MalformedXML", "1 to 1000 keys are deleted with one request")
-        real = [
-            (name, [(tag, self.real(text) if tag == "Key" else text) for tag, text in value])
-            if name == "Object"
-            else (name, value)
-            for name, value in fields
+        real: list[tuple[str, Any]] = [
+            ("Object", [("Key", self.real(key)), *_texts_of(item, ("VersionId", "ETag"))])
+            for key, item in zip(visible, items, strict=True)
         ]
-        document = rendered("Delete", real)
+        document = rendered("Delete", [*_texts_of(asked, ("Quiet",)), *real])
         headers = {
             "content-length": str(len(document)),
             "content-md5": base64.b64encode(hashlib.md5(document, usedforsecurity=False).digest()).decode(),
@@ -221,78 +226,6 @@ class PassedOn:
                     if self.real(key) not in kept:
                         self.ledger.removed(self.name, key)
             return await self.documented(call, answer)
-
-    async def copy_inside(
-        self, call: Call, source: PassedOn, key: str, version: str, query: Mapping[str, str]
-    ) -> web.StreamResponse:
-        """CopyObject and UploadPartCopy where the store does all of it."""
-        place = f"/{quote(source.store.bucket, safe=UNRESERVED)}/{encoded(source.real(key))}"
-        headers = {
-            **call.stored_headers(),
-            **call.chosen(WRITING, WRITING_PREFIXES),
-            "x-amz-copy-source": place + (f"?versionId={quote(version, safe=UNRESERVED)}" if version else ""),
-            "content-length": "0",
-        }
-        async with self.upstream.ask(
-            self.store, "PUT", self.real(call.key), query=query, headers=headers
-        ) as answer:
-            if answer.status == 200:
-                root = parse(await answer.document())
-                etag = root.findtext("ETag", "")
-                part = part_of(call.header("x-amz-copy-source-range"))
-                if root.tag != "Error":
-                    source.ledger.read(source.name, key, size=None, etag="" if query else etag, part=part)
-                    if not query:
-                        self.ledger.wrote(self.name, call.key, size=None, etag=etag)
-            return await self.documented(call, answer)
-
-    async def store_copy(self, call: Call, opened: Opened, query: Mapping[str, str]) -> tuple[str, str]:
-        """Write what was opened elsewhere. Gives ETag and time of the last change ("" for unknown)."""
-        kept = (
-            call.stored_headers() if call.header("x-amz-metadata-directive") == "REPLACE" else opened.headers
-        )
-        headers = {
-            **({} if query else kept),
-            **call.chosen(("if-match", "if-none-match")),
-            "content-length": str(opened.size),
-        }
-        async with self.upstream.ask(
-            self.store, "PUT", self.real(call.key), query=query, headers=headers,
-            content=opened.blocks() if opened.size else b"", payload=UNSIGNED if opened.size else EMPTY,
-        ) as answer:  # fmt: skip
-            if answer.status != 200:
-                code = parse(await answer.document()).findtext("Code", "InternalError")
-                raise S3Error(code, "the store refuses the copy", status=answer.status)
-            etag = answer.headers.get("ETag", "")
-            if not query:
-                self.ledger.wrote(self.name, call.key, size=opened.size, etag=etag)
-            return etag, ""
-
-    @asynccontextmanager
-    async def opened(self, key: str, headers: Mapping[str, str], version: str) -> AsyncIterator[Opened]:
-        """An object to be read by the gateway itself.
-
-        :raises S3Error: when it is not there, or the conditions in ``headers`` do not hold.
-        """
-        query = {"versionId": version} if version else {}
-        async with self.upstream.ask(
-            self.store, "GET", self.real(key), query=query, headers=headers
-        ) as answer:
-            if answer.status not in (200, 206):
-                codes = {
-                    304: "PreconditionFailed",
-                    404: "NoSuchKey",
-                    412: "PreconditionFailed",
-                    416: "InvalidRange",
-                }
-                raise S3Error(codes.get(answer.status, "InternalError"), f"{key!r} cannot be copied")
-            kept = {
-                name.lower(): value
-                for name, value in answer.headers.items()
-                if name.lower() in STORED or name.lower().startswith(META)
-            }
-            size = int(answer.headers.get("Content-Length", 0))
-            yield Opened(size, kept, lambda: self._noted(key, answer))
 
     async def documented(self, call: Call, answer: Answer, *, is_url: bool = False) -> web.StreamResponse:
         """Pass an answer on whose body is a document, or nothing."""
@@ -320,21 +253,37 @@ class PassedOn:
         message = root.findtext("Message", "").replace(self.prefix or "\0", "")
         raise S3Error(root.findtext("Code", "InternalError"), message, status=answer.status)
 
-    async def _noted(self, key: str, answer: Answer) -> AsyncIterator[bytes]:
+    async def noted(self, key: str, answer: Answer) -> AsyncIterator[bytes]:
         """The bytes of an object; at their end the ledger knows what was read."""
         whole = answer.status == 200 and key not in self._digests
-        taken = hashlib.sha256()
-        async for block in answer.blocks():
-            if whole:
-                taken.update(block)
-            yield block
-        self._note(key, answer, taken.hexdigest())
+        taken, count, is_whole = hashlib.sha256(), 0, False
+        try:
+            async for block in answer.blocks():
+                if whole:
+                    taken.update(block)
+                count += len(block)
+                yield block
+            is_whole = True
+        finally:  # also when the client has had enough
+            if is_whole or count:
+                self._note(key, answer, taken.hexdigest() if is_whole else "", None if is_whole else count)
 
-    def _note(self, key: str, answer: Answer, sha256: str) -> None:
+    def _note(self, key: str, answer: Answer, sha256: str, count: int | None = None) -> None:
+        """Note a read.
+
+        :param count: bytes that were read; None: all that were asked for.
+        """
         size, part = size_of(answer.status, answer.headers)
+        if count is not None:
+            first = part[0] if part else 0
+            part = (first, first + count - 1)
         etag = answer.headers.get("ETag", "")
         sha256 = self._digests.get(key) or ("" if part else sha256)
         self.ledger.read(self.name, key, size=size, etag=etag, sha256=sha256, part=part)
+
+
+def _texts_of(element: Element, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    return [(name, element.findtext(name, "")) for name in names if element.find(name) is not None]
 
 
 async def _of_file(file: IO[bytes]) -> AsyncIterator[bytes]:

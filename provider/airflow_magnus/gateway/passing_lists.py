@@ -14,8 +14,9 @@ from aiohttp import web
 from airflow_magnus.gateway.call import Call
 from airflow_magnus.gateway.documents import parse
 from airflow_magnus.gateway.faults import S3Error, not_implemented
-from airflow_magnus.gateway.listing import Fact, list_document
+from airflow_magnus.gateway.listing import Fact, list_document, refuse_gaps
 from airflow_magnus.gateway.passing import PassedOn
+from airflow_magnus.gateway.passing_copies import Copied
 
 _PASSED = ("list-type", "delimiter", "max-keys", "continuation-token", "fetch-owner", "max-uploads",
            "upload-id-marker", "version-id-marker")  # fmt: skip
@@ -25,20 +26,32 @@ _FEW = 8
 _AT_ONCE = 16
 
 
-class Listed(PassedOn):
+class Listed(Copied):
     """With its lists."""
 
-    _facts: dict[str, Fact] | None = None
+    _facts: asyncio.Task[dict[str, Fact]] | None = None
 
     async def list(self, call: Call) -> web.StreamResponse:
         """ListObjects and ListObjectsV2."""
         if self.keys is None:
             return await self.list_passed(call, {})
-        if self._facts is None:
-            self._facts = await _facts_of(self, self.keys)
-        facts = self._facts
+        facts = await self._known(self.keys)
+        if self.is_recorded:
+            refuse_gaps(self.keys, facts)
         document = list_document(self.name, call.target.query, sorted(facts), facts)
         return await call.reply(200, document)
+
+    async def _known(self, keys: Mapping[str, str]) -> dict[str, Fact]:
+        """What is known of the chosen objects: found out once, however many ask and whoever loses patience."""
+        if self._facts is None:
+            self._facts = asyncio.create_task(_facts_of(self, keys))
+        facts = self._facts
+        try:
+            return await asyncio.shield(facts)
+        except S3Error:
+            if self._facts is facts:
+                self._facts = None  # the next one asks again
+            raise
 
     async def list_passed(self, call: Call, kind: Mapping[str, str]) -> web.StreamResponse:
         """A list that the store makes.
@@ -81,18 +94,22 @@ async def _facts_of(bucket: PassedOn, keys: Mapping[str, str]) -> dict[str, Fact
         if fact is not None:
             found[key] = fact
 
-    for folder, chosen in folders.items():
+    async def look_into(folder: str, chosen: list[str]) -> None:
         if len(chosen) <= _FEW:
             await asyncio.gather(*(look(key) for key in chosen))
         else:
-            found |= await _listed(bucket, folder, set(chosen))
+            async with gate:
+                there = await _listed(bucket, folder, set(chosen))
+            found.update(there)
+
+    await asyncio.gather(*(look_into(folder, chosen) for folder, chosen in folders.items()))
     return {name: fact for key, fact in found.items() for name in visible[key]}
 
 
 def _folder(key: str, prefix: str) -> str:
-    """The folder directly below the prefix that holds the key: that of a run."""
+    """The folder directly below the prefix that holds the key: in a catalog that of a run."""
     head, slash, _ = key.removeprefix(prefix).partition("/")
-    return f"{prefix}{head}/" if slash else key
+    return f"{prefix}{head}/" if slash else prefix
 
 
 async def _head(bucket: PassedOn, key: str) -> Fact | None:
@@ -100,7 +117,9 @@ async def _head(bucket: PassedOn, key: str) -> Fact | None:
         if answer.status == 404:
             return None
         if answer.status != 200:
-            raise S3Error("InternalError", f"the store answered {answer.status} to a HEAD")
+            raise S3Error(
+                "InternalError", f"the store answered {answer.status} to a HEAD", status=answer.status
+            )
         modified = parsedate_to_datetime(answer.headers["Last-Modified"]).timestamp()
         return Fact(int(answer.headers["Content-Length"]), answer.headers.get("ETag", ""), modified)
 
@@ -113,7 +132,9 @@ async def _listed(bucket: PassedOn, folder: str, chosen: set[str]) -> dict[str, 
         query |= {"continuation-token": token} if token else {}
         async with bucket.upstream.ask(bucket.store, "GET", None, query=query) as answer:
             if answer.status != 200:
-                raise S3Error("InternalError", f"the store answered {answer.status} to a list")
+                raise S3Error(
+                    "InternalError", f"the store answered {answer.status} to a list", status=answer.status
+                )
             root = parse(await answer.document())
         is_url = root.findtext("EncodingType") == "url"
         for item in root.iter("Contents"):

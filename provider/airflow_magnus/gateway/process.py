@@ -32,7 +32,7 @@ OUT = "out"
 _START = 30.0
 """Seconds for the process to come up, on a machine that is very busy."""
 _STOP = 5.0
-_ANSWER = 600.0
+_ANSWER = 3600.0
 _RENEWED_BEFORE = 300.0
 """Seconds before their end at which credentials are renewed."""
 _KEPT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ",
@@ -143,6 +143,13 @@ class Gateway:
         entries = self._ask("ledger")["entries"]
         return [Passed(**{**entry, "ranges": [tuple(part) for part in entry["ranges"]]}) for entry in entries]
 
+    def seal(self) -> None:
+        """Refuse writes from now on, and wait for those that are on their way.
+
+        :raises GatewayError: when the gateway is gone, or a write does not come to its end.
+        """
+        self._ask("seal")
+
     def outputs(self) -> list[Output]:
         """What lies in ``out``, by name. Cost: 1 LIST for each 1,000 objects.
 
@@ -152,8 +159,8 @@ class Gateway:
         return sorted(found, key=lambda output: output.name)
 
     def drop(self) -> None:
-        """Remove all that lies in ``out``, and what an earlier gateway left there. Cost: as of :meth:`outputs`, and
-        1 request for each 1,000 objects.
+        """Remove all that lies in ``out``, and what an earlier gateway left there; nothing is written any more. Cost: as of
+        :meth:`outputs`, and 1 request for each 1,000 objects.
 
         :raises GatewayError: when the gateway is gone, or the store does not remove it.
         """
@@ -249,8 +256,11 @@ class Gateway:
         if self._channel is None or self._owner != os.getpid():  # a fork of the task does not end its gateway
             return
         self._is_stopping = True
-        with self._lock, suppress(OSError):
-            send(self._channel, {"kind": "stop"})
+        if self._ready.is_set():
+            with self._lock, suppress(OSError):
+                send(self._channel, {"kind": "stop"})
+        elif self._process is not None:  # it has not read its configuration, and would not read this
+            self._process.kill()
         assert self._keeper is not None
         self._keeper.join(_STOP)
         if self._keeper.is_alive() and self._process is not None:

@@ -39,6 +39,8 @@ def rewritten(document: bytes, names: Names) -> bytes:
     """The document of an answer as the step sees it; keys outside the prefix are left out of it."""
     root = parse(document, is_lenient=True)
     fields = _Rewriter(names, is_encoded=root.findtext("EncodingType") == "url").fields(root)
+    count = sum(name in ("Contents", "CommonPrefixes") for name, _ in fields)
+    fields = [(name, str(count) if name == "KeyCount" else value) for name, value in fields]
     if names.is_url:
         fields.append(("EncodingType", "url"))
     return rendered(root.tag, fields, namespace=root.tag != "Error")
@@ -70,7 +72,10 @@ class _Rewriter:
         if child.tag == "Location":
             return [(child.tag, self._names.location)]
         if child.tag in _KEYS:
-            return [(child.tag, self._written(self._visible(self._read(text))))]
+            visible = self._visible(self._read(text))
+            if child.tag == "Key" and not visible:  # a marker of the prefix itself
+                raise _ElsewhereError
+            return [(child.tag, self._written(visible))]
         if child.tag == "Delimiter":
             return [(child.tag, self._written(self._read(text)))]
         if not len(child):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -18,9 +19,12 @@ from airflow_magnus.gateway.ledger import Ledger
 from airflow_magnus.gateway.operations import Operations
 from airflow_magnus.gateway.outputs import Output, listed
 from airflow_magnus.gateway.passing_lists import Listed
+from airflow_magnus.gateway.persistence import persistently
 from airflow_magnus.gateway.server import GatewayServer
 from airflow_magnus.gateway.signatures import Verifier
 from airflow_magnus.gateway.upstream import Store, Upstream
+
+log = logging.getLogger(__name__)
 
 _RENEWAL = 30.0
 """Seconds to wait for new credentials."""
@@ -44,8 +48,9 @@ class Serving:
         self._upstream = Upstream(self._renew)
         self._renewals: dict[int, asyncio.Event] = {}
         self._buckets = {view["name"]: self._bucket(view) for view in configuration["buckets"]}
+        self._operations = Operations(self._buckets, time.time())
         self._server = GatewayServer(
-            Operations(self._buckets, time.time()),
+            self._operations,
             Verifier(configuration["token"]),
             frozenset(configuration["hosts"]),
         )
@@ -68,19 +73,27 @@ class Serving:
             if event is not None:
                 event.set()
             return
-        await self._server.pause()
         answer: dict[str, Any] = {"kind": "answer", "id": message["id"]}
         try:
-            if message["kind"] == "ledger":
-                answer["value"] = self._ledger.as_json()
-            elif message["kind"] == "drop":
-                await self._drop()
-                answer["value"] = None
-            else:
-                answer["value"] = [asdict(output) for output in await self._outputs()]
+            answer["value"] = await self._done(message["kind"])
         except S3Error as fault:
             answer["fault"] = f"{fault.code}: {fault.message}"
+        except Exception as error:
+            log.exception("%s could not be done", message["kind"])
+            answer["fault"] = f"{type(error).__name__}: {error}"
         self._tell(answer)
+
+    async def _done(self, kind: str) -> Any:
+        if kind in ("seal", "drop"):
+            await self._operations.seal()
+        if kind == "drop":
+            return await persistently(self._drop)
+        await self._server.pause()
+        if kind == "ledger":
+            return self._ledger.as_json()
+        if kind == "outputs":
+            return [asdict(output) for output in await persistently(self._outputs)]
+        return None
 
     async def _drop(self) -> None:
         for bucket in self._buckets.values():
@@ -115,7 +128,12 @@ class Serving:
     def _bucket(self, view: Message) -> Listed | FolderBucket:
         if "path" in view:
             return FolderBucket(
-                view["name"], Path(view["path"]), view["keys"], self._ledger, is_writable=view["is_writable"]
+                view["name"],
+                Path(view["path"]),
+                view["keys"],
+                self._ledger,
+                is_writable=view["is_writable"],
+                is_recorded=view["is_recorded"],
             )
         return Listed(
             view["name"],
@@ -126,4 +144,5 @@ class Serving:
             self._ledger,
             is_writable=view["is_writable"],
             digests=view["digests"],
+            is_recorded=view["is_recorded"],
         )

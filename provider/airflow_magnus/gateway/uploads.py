@@ -27,6 +27,7 @@ class _Upload:
     headers: Mapping[str, str]
     begun: float
     parts: dict[int, Held] = field(default_factory=dict)
+    is_joining: bool = False
 
 
 class Uploads:
@@ -82,13 +83,17 @@ class Uploads:
         :raises S3Error: when they are not those that came.
         """
         upload = self.find(number, key)
+        if upload.is_joining:
+            raise S3Error("ServiceUnavailable", "the parts of this upload are being joined: ask again later")
         parts = _chosen(upload, asked)
+        upload.is_joining = True
         path, file = self._written.new_file()
         try:
             with file:
                 sources = [part.path for part in parts]
                 sha256 = await asyncio.get_running_loop().run_in_executor(None, joined, file, sources)
         except BaseException:
+            upload.is_joining = False
             path.unlink(missing_ok=True)
             raise
         if self._uploads.get(number) is not upload:
@@ -125,10 +130,10 @@ class Uploads:
     def parts_document(self, bucket: str, key: str, query: Mapping[str, str]) -> bytes:
         """The answer to ListParts."""
         upload = self.find(query["uploadId"], key)
-        most, after = (
-            page_size(query, "max-parts"),
-            page_size({**query, "n": query.get("part-number-marker") or "0"}, "n"),
-        )
+        most, text = page_size(query, "max-parts"), query.get("part-number-marker") or "0"
+        if not text.isascii() or not text.isdigit():
+            raise S3Error("InvalidArgument", "part-number-marker is the number of a part")
+        after = int(text[:6])
         numbers = [number for number in sorted(upload.parts) if number > after]
         shown = numbers[:most]
         parts: list[tuple[str, Any]] = [

@@ -178,7 +178,7 @@ class Upstream:
         :param payload: sha256 of the content, or ``UNSIGNED-PAYLOAD``.
         :raises S3Error: when no answer comes, or the store refuses the credentials.
         """
-        may_repeat = isinstance(content, bytes)
+        may_repeat, has_answer = isinstance(content, bytes), False
         url = store.url(key, encoded_query(list((query or {}).items())))
         try:
             for is_first in (True, False):
@@ -186,15 +186,22 @@ class Upstream:
                 async with response:
                     answer = Answer(response)
                     code = "" if answer.status not in _REFUSALS else await _code_of(answer, method)
-                    if code in _OWN_KEYS and is_first and may_repeat:
-                        await self._renew(store.number)
-                        continue
+                    if is_first and (code in _OWN_KEYS or (method == "HEAD" and answer.status == 400)):
+                        await self._renew(store.number)  # a refusal of HEAD does not say why
+                        if may_repeat:
+                            continue
+                        raise S3Error(
+                            "ServiceUnavailable", "the credentials had ended, and are new now: ask again"
+                        )
                     if code in _MISCONFIGURED:
                         log.error("the store of bucket %s refuses the gateway: %s", store.bucket, code)
                         raise S3Error("InternalError", f"the store refuses the gateway's own request: {code}")
+                    has_answer = True
                     yield answer
                     return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if has_answer and isinstance(error, ConnectionError):
+                raise  # the client's side has ended
             log.warning("no answer from the store of bucket %s: %s", store.bucket, error)
             raise S3Error(
                 "ServiceUnavailable", f"no answer from the store: {type(error).__name__}"

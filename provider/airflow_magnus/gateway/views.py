@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class Origin:
             endpoint=given or _aws(region),
             region=region,
             is_virtual=style == "virtual" or (style == "auto" and not given and "." not in bucket),
-            verify=options.verify,
+            verify=_trusted(options.verify),
             keys=credential_provider(session),
         )
 
@@ -63,12 +64,14 @@ class Prefix:
     :param keys: visible key to the real one below ``prefix``: the bucket holds these alone. None: all below ``prefix``.
     :param digests: visible key to sha256 (hex) as recorded. The ledger then gives these, and large objects pass without
         being looked at, almost as fast as without a gateway; of others it takes the sha256 of what passes.
+    :param is_recorded: all of ``keys`` must be there: a list says which is not, and is none.
     """
 
     origin: Origin
     prefix: str = ""
     keys: Mapping[str, str] | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    is_recorded: bool = False
 
     @classmethod
     def of(
@@ -95,10 +98,12 @@ class Folder:
 
     :param path: the folder; of a writable bucket one of the gateway's own, for files whose names are no keys.
     :param files: visible key to the file below ``path``: the bucket holds these alone. None: all below ``path``.
+    :param is_recorded: as of :class:`Prefix`.
     """
 
     path: Path
     files: Mapping[str, str] | None = None
+    is_recorded: bool = False
 
 
 View = Prefix | Folder
@@ -109,7 +114,7 @@ def as_message(name: str, view: View, origins: list[Origin], *, is_writable: boo
 
     :param origins: grows by an origin that is new; the message has its place there.
     """
-    common = {"name": name, "is_writable": is_writable}
+    common = {"name": name, "is_writable": is_writable, "is_recorded": view.is_recorded}
     if isinstance(view, Folder):
         return {**common, "path": str(view.path.absolute()), "keys": _plain(view.files)}
     if view.origin not in origins:
@@ -137,6 +142,13 @@ def origin_as_message(origin: Origin) -> dict[str, Any]:
 
 def _plain(names: Mapping[str, str] | None) -> dict[str, str] | None:
     return None if names is None else dict(names)
+
+
+def _trusted(verify: bool | str) -> bool | str:
+    """What the gateway trusts, whose folder and environment are others than those of its task."""
+    if verify is True:
+        verify = os.environ.get("AWS_CA_BUNDLE") or True
+    return str(Path(verify).expanduser().absolute()) if isinstance(verify, str) else verify
 
 
 def _aws(region: str) -> str:

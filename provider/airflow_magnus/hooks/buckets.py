@@ -39,9 +39,10 @@ class CatalogPlace:
         """Files of the catalog as a bucket."""
         keys = {name: entry.catalog_relative_path for name, entry in entries.items()}
         if isinstance(self.place, Path):
-            return Folder(self.place, keys)
-        digests = {name: entry.data_hash for name, entry in entries.items()}
-        return Prefix(self.place, f"{self.prefix}/" if self.prefix else "", keys, digests)
+            return Folder(self.place, keys, is_recorded=True)
+        digests = {name: entry.data_hash for name, entry in entries.items() if entry.data_hash}
+        prefix = f"{self.prefix}/" if self.prefix else ""
+        return Prefix(self.place, prefix, keys, digests, is_recorded=True)
 
 
 @dataclass(frozen=True)

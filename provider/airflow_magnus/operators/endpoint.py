@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_magnus.errors import MagnusError, MissingExtraError
-from airflow_magnus.gateway.commit import commit, keep_failed, out_view
+from airflow_magnus.gateway.commit import commit, keep_failed, kept_at, out_view
 from airflow_magnus.gateway.ledger import MOST_OBJECTS
 from airflow_magnus.gateway.process import OUT, Gateway
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.endpoint_environment import TOKENS, VARIABLES, in_use
 from airflow_magnus.operators.endpoint_inputs import EndpointInputs
+from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.staging import clear_before
 from airflow_magnus.pipeline.model import EndpointRequest
-from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
+from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.staging import mark, unmark
 
@@ -45,7 +46,7 @@ class StepEndpoint:
         request: EndpointRequest,
         sources: ServiceSources,
         session: StepSession,
-        before: Collection[ObjectAccess] = (),
+        before: NoEndpoint,
     ) -> None:
         if importlib.util.find_spec("aiohttp") is None:
             raise MissingExtraError("a step with s3", "gateway")
@@ -53,8 +54,11 @@ class StepEndpoint:
         self._session = session
         self._inputs = EndpointInputs(request, sources, session)
         self._gateway: Gateway | None = None
-        self._before = list(before)
-        self.accesses = list(before)
+        prepare = getattr(session.services.secrets, "prepare", None)
+        if prepare is not None:  # the environment leads elsewhere while the command runs
+            prepare()
+        self._before = before
+        self.accesses = list(before.accesses)
 
     @property
     def inputs(self) -> list[tuple[str, str, str]] | None:
@@ -106,45 +110,60 @@ class StepEndpoint:
         self._note()
         if not self._request.out:
             return []
-        session, catalog = self._session, self._catalog
-        run_id, attempt_id = session.header.run_id, session.opened.attempt_id
-        entries = commit(
-            self._serving, catalog.client, catalog.location, run_id, attempt_id, session.entries, taken
-        )
+        catalog, known = self._catalog, self._session.entries
+        entries = commit(self._serving, catalog.client, catalog.location, *self._names, known, taken)
         size = sum(entry.size or 0 for entry in entries)
         log.info("s3: %d files, %d bytes from bucket out are put in the catalog", len(entries), size)
         return entries
 
     def got(self) -> list[CatalogEntry]:
         """The files of the catalog that were read, as inputs of the step."""
-        return self._inputs.read(self.accesses)
+        return [*self._before.got(), *self._inputs.read(self.accesses[len(self._before.accesses) :])]
 
     # when the attempt has ended
 
-    def keep_failed(self) -> None:
-        """Note what has passed; lay aside what a failed attempt wrote, where that was asked for. Never raises."""
+    def note_failure(self) -> None:
+        """Note what has passed, and what is kept; called before the record of a failure. Never raises."""
         if self._gateway is None:
             return
         try:
             self._note()
-            if self._request.out and self._request.keep_failed:
-                run_id, attempt_id = self._session.header.run_id, self._session.opened.attempt_id
-                catalog = self._catalog
-                place = keep_failed(self._gateway, catalog.client, catalog.location, run_id, attempt_id)
-                if place:
-                    self._session.warnings.append(f"s3: what this attempt wrote is kept at {place}")
+            if self._request.keep_failed and self._request.out and self._gateway.outputs():
+                place = kept_at(self._catalog.location, *self._names)
+                self._session.warnings.append(f"s3: what this attempt wrote is kept at {place}")
         except MagnusError as error:
             log.warning("s3: %s", error)
 
+    def give_up(self) -> None:
+        """Remove what a failed attempt wrote, or lay it aside where that was asked for. Never raises."""
+        if self._gateway is None or not self._request.out:
+            return
+        if self._request.keep_failed:
+            try:
+                keep_failed(self._gateway, self._catalog.client, self._catalog.location, *self._names)
+            except Exception as error:  # noqa: BLE001 - left where it is, and its mark removed, so that nobody clears it
+                log.warning("s3: what this attempt wrote stays where it is staged: %s", error)
+                self._unmark()
+                return
+        self.drop()
+
     def drop(self) -> None:
-        """Remove what was written from where it was staged. Never raises: the end of the run tries again."""
+        """Remove what was written from where it was staged. Never raises: the next one tries again."""
         if self._gateway is None or not self._request.out:
             return
         try:
             self._gateway.drop()
-            unmark(self._catalog.client, self._session.header.run_id, self._session.opened.attempt_id)
+            self._unmark()
         except Exception as error:  # noqa: BLE001 - the attempt has ended as it should
             log.warning("s3: what was staged could not be removed yet: %s", error)
+
+    def _unmark(self) -> None:
+        unmark(self._catalog.client, *self._names)
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """The ids of run and attempt."""
+        return self._session.header.run_id, self._session.opened.attempt_id
 
     def _note(self) -> None:
         passed = self._serving.ledger()
@@ -152,7 +171,7 @@ class StepEndpoint:
             self._session.warnings.append(
                 f"s3: of the objects that were read or written the run log has the first {MOST_OBJECTS}"
             )
-        self.accesses = [*self._before, *map(self._inputs.access, passed)]
+        self.accesses = [*self._before.accesses, *map(self._inputs.access, passed)]
 
     @property
     def _serving(self) -> Gateway:

@@ -12,8 +12,11 @@ from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
 class NoEndpoint:
     """Nothing is served, nothing passes. The methods are those of :class:`operators.endpoint.StepEndpoint`."""
 
-    def __init__(self, before: Collection[ObjectAccess] = ()) -> None:
+    def __init__(
+        self, before: Collection[ObjectAccess] = (), got_before: Collection[CatalogEntry] = ()
+    ) -> None:
         self.accesses = list(before)
+        self._got = list(got_before)
 
     variables: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
@@ -38,11 +41,14 @@ class NoEndpoint:
         return []
 
     def got(self) -> list[CatalogEntry]:
-        """Nothing was read."""
-        return []
+        """What was read before a deferral."""
+        return self._got
 
-    def keep_failed(self) -> None:
-        """There is nothing to keep."""
+    def note_failure(self) -> None:
+        """There is nothing to note."""
+
+    def give_up(self) -> None:
+        """There is nothing to keep or to remove."""
 
     def drop(self) -> None:
         """There is nothing to remove."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,15 +22,15 @@ from airflow_magnus.pipeline.model import DataSource
 from airflow_magnus.pipeline.sources import endpoint_of
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.objects import open_object_store, split_s3_url
-from airflow_magnus.stores.owners import process_started
-from airflow_magnus.stores.sources import FileFinder
+from airflow_magnus.stores.owners import is_gone, this_process
+from airflow_magnus.stores.sources import LATEST, FileFinder
 from airflow_magnus.stores.staging import publish
 
 log = logging.getLogger(__name__)
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 """``s3://bucket/prefix``, a folder, or a mapping as below ``from`` in a pipeline file."""
-_STAGING = ".s3-endpoint-"
+_STAGING = ".s3-endpoints"
 
 
 class S3Endpoint:
@@ -74,6 +74,7 @@ def s3_endpoint(
     target = given.target(out) if out is not None else None
     if target is not None:
         target.clear_dead()
+        target.mark()
     with Gateway(views, target.view if target else None) as gateway:
         try:
             with in_use(gateway):
@@ -83,7 +84,7 @@ def s3_endpoint(
                 target.publish(gateway)
         finally:
             if target is not None:
-                gateway.drop()
+                target.drop(gateway)
 
 
 class _Given:
@@ -107,9 +108,10 @@ class _Given:
         found = endpoint_of({"inputs": {name: {"from": dict(source)}}}).inputs[name]
         if found.bucket:
             return bucket_of(found, self._sources).view(found.files)
-        if not (found.run or found.pipeline or found.digest):
+        if not (found.pipeline or found.digest or found.run not in ("", LATEST)):
             raise ConfigurationError(
-                f"input {name!r}: code that is no step has no run of its own: write run, pipeline, digest or bucket too"
+                f"input {name!r}: code that is no step has no run of its own: write pipeline, the id of a run, digest or bucket"
+                " too"
             )
         return self._files(name, found)
 
@@ -141,34 +143,56 @@ class _Target:
 
     def __init__(self, store: Any, view_of: Callable[[str], View]) -> None:
         self._client = ObjectClient(store)
-        pid = os.getpid()
-        self._staging = f"{_STAGING}{_host()}.{pid}.{process_started(pid)}.{uuid4().hex[:12]}"
+        self._staging = f"{_STAGING}/{uuid4().hex}"
         self._view_of = view_of
         self.view = view_of(self._staging)
 
+    def mark(self) -> None:
+        """Say whose staging it is, for :meth:`clear_dead` of others."""
+        self._client.run(
+            lambda store: store.put(f"{self._staging}.json", json.dumps(this_process()).encode())
+        )
+
+    def drop(self, gateway: Gateway) -> None:
+        """Remove the staging. Never raises: the next one tries again."""
+        try:
+            gateway.drop()
+            self._client.run(lambda store: store.delete(f"{self._staging}.json"))
+            if isinstance(self.view, Folder):
+                with suppress(OSError):  # there are others
+                    self.view.path.parent.rmdir()
+        except Exception as error:  # noqa: BLE001 - what counts has been done, or has failed otherwise
+            log.warning("s3: what was staged could not be removed yet: %s", error)
+
     def clear_dead(self) -> None:
         """Remove what processes of this machine have staged that were killed. Cost: 1 LIST where there is nothing."""
-        import obstore
+        for path in self._client.run(_marks):
+            try:
+                self._clear_if_dead(path)
+            except Exception as error:  # noqa: BLE001 - of another task
+                log.warning("s3: %s could not be cleared: %s", path, error)
 
-        found = self._client.run(obstore.list_with_delimiter)["common_prefixes"]
-        for name in [prefix.strip("/").rpartition("/")[2] for prefix in found]:
-            host, _, rest = name.removeprefix(_STAGING).partition(".")
-            pid, _, rest = rest.partition(".")
-            started = rest.partition(".")[0]
-            if not name.startswith(_STAGING) or host != _host() or not pid.isdecimal():
-                continue
-            if process_started(int(pid)) != started:
-                with Gateway({}, self._view_of(name)) as gateway:
-                    gateway.drop()
-                log.info("s3: what a killed process had staged is removed: %s", name)
+    def _clear_if_dead(self, path: str) -> None:
+        owner = json.loads(bytes(self._client.run(lambda store: store.get(path).bytes())))
+        if is_gone(owner):
+            with Gateway({}, self._view_of(path.removesuffix(".json"))) as gateway:
+                gateway.drop()
+            self._client.run(lambda store: store.delete(path))
+            log.info("s3: what a killed process had staged is removed: %s", path)
 
     def publish(self, gateway: Gateway) -> None:
+        gateway.seal()
         written = [item for item in gateway.outputs() if item.size or not item.name.endswith("/")]
         names = {item.name: item.below for item in written}
         publish(self._client, f"{self._staging}/", "", names)
         log.info("s3: %d files written", len(names))
 
 
-def _host() -> str:
-    """Of this machine, as part of a name of a folder."""
-    return socket.gethostname().replace(".", "-").replace("/", "-")
+def _marks(store: Any) -> list[str]:
+    import obstore
+
+    try:
+        found = obstore.list_with_delimiter(store, prefix=f"{_STAGING}/")["objects"]
+    except FileNotFoundError:
+        return []
+    return [item["path"] for item in found if item["path"].endswith(".json")]

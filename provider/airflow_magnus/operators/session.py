@@ -62,6 +62,7 @@ class StepSession:
         self.metrics: dict[str, Any] = {}
         self.got: list[CatalogEntry] = []
         self.put: dict[str, CatalogEntry] = {}
+        self._put_here: set[str] = set()
         self.endpoint: StepEndpoint | NoEndpoint = NoEndpoint()
         self.warnings: list[str] = []
         self._secrets: dict[str, str] = {}
@@ -74,7 +75,9 @@ class StepSession:
         """Go on with what the attempt had made before it was deferred."""
         self.set_values(carried.parameters)
         self.metrics.update(carried.metrics)
-        self.endpoint = NoEndpoint(carried.objects)
+        read = {(access.bucket, access.key) for access in carried.objects}
+        got = [entry for entry in carried.data_catalog if entry.stage == "get"] if read else []
+        self.endpoint = NoEndpoint(carried.objects, got)
         for entry in carried.data_catalog:
             if entry.stage == "put":
                 self._has_put(entry)
@@ -140,6 +143,7 @@ class StepSession:
             earlier=self._earlier,
         )
         if entry is not None:
+            self._put_here.add(entry.name)
             self._has_put(entry)
 
     def _on_get_run_id(self) -> str:
@@ -182,7 +186,8 @@ class StepSession:
         if request is not None:
             from airflow_magnus.operators.endpoint import StepEndpoint
 
-            self.endpoint = StepEndpoint(request, sources, self, self.endpoint.accesses)
+            assert isinstance(self.endpoint, NoEndpoint)
+            self.endpoint = StepEndpoint(request, sources, self, self.endpoint)
 
     def get_inputs(self) -> None:
         """Fetch what the step asks for, before its command."""
@@ -201,13 +206,14 @@ class StepSession:
             earlier=self._earlier,
         )
         self.warnings += moved.warnings
+        self._put_here.update(entry.name for entry in moved.entries)
         for entry in moved.entries:
             self._has_put(entry)
         self.put_written()
 
     def put_written(self) -> None:
         """Make part of the catalog what the step has written to its S3 endpoint."""
-        for entry in self.endpoint.commit(self.put):
+        for entry in self.endpoint.commit(self._put_here):
             self._has_put(entry)
 
     def _earlier(self) -> Mapping[str, CatalogEntry]:
@@ -260,13 +266,17 @@ class StepSession:
             fingerprint=self.fingerprint,
             metrics=self.metrics if succeeded else {},
             parameters=self.set_parameters if succeeded else {},
-            data_catalog=[*self.got, *self.endpoint.got(), *(self.put.values() if succeeded else ())],
+            data_catalog=[*self._all_got(), *(self.put.values() if succeeded else ())],
             objects=self.endpoint.accesses,
         )
 
+    def _all_got(self) -> list[CatalogEntry]:
+        """What was got and what was read by the endpoint, each file once."""
+        found = [*self.got, *self.endpoint.got()]
+        return list({(entry.name, entry.catalog_relative_path): entry for entry in found}.values())
+
     def forget_outputs(self) -> None:
         """Remove what this attempt has put, as it failed; not what an earlier step put of the same bytes."""
-        self.endpoint.drop()
         self.services.catalog.forget(
             entry.catalog_relative_path
             for entry in self.put.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterable
 
 from airflow_magnus.errors import RunNotFoundError
@@ -19,30 +20,33 @@ from airflow_magnus.stores.staging import marked
 
 log = logging.getLogger(__name__)
 
+_MOST_LOOKED_AT, _MOST_CLEARED = 20, 5
+"""Other runs, by one attempt; those behind it look at others."""
+
 
 def clear_before(services: OpenServices, place: CatalogPlace, run_id: str, step: StepIdentity) -> None:
-    """Clear up before an attempt: behind earlier ones of its step, and behind runs that are over.
+    """Clear up before an attempt: behind earlier ones of its step, and behind runs that are over; never raises.
 
     What other steps of its run have staged is theirs, and that of the run's end.
 
-    Cost: 1 LIST where there is nothing to do; else up to 2 requests a run that is marked, and 1 LIST for its own.
-
-    :raises StoreError: when the catalog does not answer.
+    Cost: 1 LIST where there is nothing to do; else up to 2 requests each for a few runs that are marked, and 1 LIST for its own.
     """
     catalog = services.catalog
     assert isinstance(catalog, CatalogStore)
-    marks = marked(catalog.client)
-    others = {run for run, _ in marks} - {run_id}
-    over = {run for run in others if _is_over(services.run_log, run)}
-    dead = [(run, attempt) for run, attempt in marks if run in over]
-    own = [(run, attempt) for run, attempt in marks if run == run_id]
-    if own:
-        history = services.run_log.graph(run_id, step.graph_name, [step.name]).get(step.name)
-        if history is not None and history.latest.opened.number > 1:
+    try:
+        marks = marked(catalog.client)
+        others = sorted({run for run, _ in marks} - {run_id})
+        looked_at = random.sample(others, min(len(others), _MOST_LOOKED_AT))
+        over = [run for run in looked_at if _is_over(services.run_log, run)][:_MOST_CLEARED]
+        dead = [(run, attempt) for run, attempt in marks if run in over]
+        own = [(run, attempt) for run, attempt in marks if run == run_id]
+        if own:
             history = services.run_log.graph(run_id, step.graph_name).get(step.name)
             ended = _ended([history] if history is not None else [])
             dead += [(run, attempt) for run, attempt in own if attempt in ended]
-    clear_dead(catalog.client, place.place, place.prefix, dead)
+        clear_dead(catalog.client, place.place, place.prefix, dead)
+    except Exception:  # what others have left must not hinder this attempt
+        log.warning("s3: what earlier attempts have staged could not be removed", exc_info=True)
 
 
 def clear_run(services: OpenServices, sources: ServiceSources, header: RunHeader) -> None:

@@ -296,7 +296,7 @@ class StepMixin:
         message = self.failure_message(error)
         try:
             if self._session is not None:
-                self._session.endpoint.keep_failed()
+                self._session.endpoint.note_failure()
                 identities = code_identities(self._code_folder, context)
                 closed = self._session.closed("FAIL", message, identities)
                 self._session.services.run_log.close(self._session.header.run_id, closed)
@@ -306,6 +306,8 @@ class StepMixin:
         except Exception:
             log.exception("the run log could not be told of this failure: %s", message)
         finally:
+            if self._session is not None:
+                self._session.endpoint.give_up()
             self._end()
 
     def _suspend(self) -> None:

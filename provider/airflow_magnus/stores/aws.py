@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,7 +97,16 @@ def boto3_session(options: AwsOptions, *, base: boto3.Session | None = None) -> 
     :raises ConfigurationError: when an environment variable or a profile that the options name is missing.
     """
     session = base if base is not None else _signed_in(options)
+    _keep_environment(session)
     return _with_role(session, options) if options.role_arn else session
+
+
+def _keep_environment(session: boto3.Session) -> None:
+    """Let a container's credentials be renewed by the environment of now: that of a step's code may name another store."""
+    with suppress(Exception):  # a session of another kind
+        core: Any = session._session
+        provider = core.get_component("credential_provider").get_provider("container-role")
+        provider._environ = dict(os.environ)
 
 
 def credential_provider(session: boto3.Session) -> CredentialProvider:
@@ -231,10 +241,16 @@ def _with_role(session: boto3.Session, options: AwsOptions) -> boto3.Session:
 def _role_keys(session: boto3.Session, options: AwsOptions) -> Callable[[], dict[str, str]]:
     """Give a function that assumes the role. Cost: 1 request to STS a call."""
 
+    made: list[Any] = []
+
     def assume() -> dict[str, str]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        sts = session.client("sts", endpoint_url=options.sts_endpoint_url or None, verify=_verify(options))
+        if not made:  # once: the environment may name another endpoint later
+            made.append(
+                session.client("sts", endpoint_url=options.sts_endpoint_url or None, verify=_verify(options))
+            )
+        sts = made[0]
         try:
             keys = sts.assume_role(
                 RoleArn=options.role_arn,

@@ -125,6 +125,7 @@ class AwsSecrets:
         self._version_id = version_id
         self._options = options or AwsOptions()
         self._loaded: dict[str, str] | None = None
+        self._client: Any = None
 
     @classmethod
     def from_settings(
@@ -147,6 +148,16 @@ class AwsSecrets:
     def all(self) -> dict[str, str]:
         return dict(self._values())
 
+    def prepare(self) -> None:
+        """Sign in now: the environment may lead to another store later. No request is made but for credentials."""
+        if self._client is None:
+            self._client = self._session.client(
+                "secretsmanager",
+                region_name=self._session.region_name or self._options.region,
+                endpoint_url=self._options.endpoint_url or None,
+                verify=None if self._options.verify is True else self._options.verify,
+            )
+
     def _values(self) -> dict[str, str]:
         if self._loaded is None:
             self._loaded = _json_object(self._text(), self.secret_arn)
@@ -159,13 +170,8 @@ class AwsSecrets:
         if self._version_id:
             request["VersionId"] = self._version_id
         try:
-            client = self._session.client(
-                "secretsmanager",
-                region_name=self._session.region_name or self._options.region,
-                endpoint_url=self._options.endpoint_url or None,
-                verify=None if self._options.verify is True else self._options.verify,
-            )
-            answer = client.get_secret_value(**request)
+            self.prepare()
+            answer = self._client.get_secret_value(**request)
         except ClientError as error:
             raise ConfigurationError(f"cannot read the AWS secret {self.secret_arn}: {error}") from error
         except BotoCoreError as error:

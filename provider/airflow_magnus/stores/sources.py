@@ -6,7 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from airflow_magnus.errors import CatalogEntryNotFoundError, RunCollectedError, RunNotFoundError
+from airflow_magnus.errors import (
+    CatalogEntryNotFoundError,
+    CatalogError,
+    RunCollectedError,
+    RunNotFoundError,
+)
 from airflow_magnus.pipeline.model import DataSource
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.contents import Held
@@ -58,9 +63,10 @@ class FileFinder:
 
         :param bucket: what the step calls the input, for messages.
         :param source: not one of a bucket.
-        :raises RunNotFoundError: when there is no such run, or none of that pipeline has succeeded.
+        :raises RunNotFoundError: when there is no such run, it still goes on, or none of that pipeline has succeeded.
         :raises RunCollectedError: when its files were removed as old.
         :raises CatalogEntryNotFoundError: when no run has a file of this digest.
+        :raises CatalogError: when the files are in another catalog.
         """
         if source.digest:
             return self._of_digest(bucket, source.digest)
@@ -69,11 +75,13 @@ class FileFinder:
         run_id = self._run_of(bucket, source)
         if not run_id:
             return {}
+        self._refuse_running(bucket, run_id)
         held = contents_of(self._run_log, run_id)
         chosen = {
             name: h for name, h in held.items() if any(matches(pattern, name) for pattern in source.files)
         }
         self._refuse_collected(run_id, chosen.values())
+        self._refuse_elsewhere(bucket, run_id, chosen.values())
         log.info("s3: bucket %s has files of run %s", bucket, run_id)
         return self._chosen(bucket, source, self._located(run_id, (h.entry for h in chosen.values())))
 
@@ -114,6 +122,7 @@ class FileFinder:
                 removed = removed or error
                 continue
             if held:
+                self._refuse_elsewhere(bucket, run_id, held[:1])
                 log.info("s3: bucket %s has a file of run %s", bucket, run_id)
                 return self._located(run_id, [held[0].entry])
         if removed is not None:
@@ -135,6 +144,22 @@ class FileFinder:
         mark = self._run_log.marks.collection(run_id)
         if mark is not None and any(mark.covers(one.recorded) for one in held):
             raise RunCollectedError(f"s3: {mark.told}: name another run")
+
+    def _refuse_running(self, bucket: str, run_id: str) -> None:
+        """The files of a run that goes on may take other places."""
+        if self._run_log.read(run_id).status == "PROCESSING":
+            raise RunNotFoundError(
+                f"s3: bucket {bucket!r} asks for the files of run {run_id!r}, which has not ended: wait for its end, or name"
+                " another run"
+            )
+
+    def _refuse_elsewhere(self, bucket: str, run_id: str, held: Iterable[Held]) -> None:
+        places = {one.entry.catalog_handler_location for one in held} - {self._catalog.location}
+        if places:
+            raise CatalogError(
+                f"s3: bucket {bucket!r} asks for files of run {run_id!r}, which are in the catalog {min(places)}, and this step"
+                f" uses {self._catalog.location}: give it the same catalog, or the files by bucket and prefix"
+            )
 
     def _located(self, run_id: str, entries: Iterable[CatalogEntry]) -> dict[str, CatalogEntry]:
         return {entry.name: entry for entry in self._catalog.located(run_id, entries)}

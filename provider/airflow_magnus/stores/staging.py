@@ -8,10 +8,12 @@ so that what a kill or a power cut leaves is found by whoever comes next.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from airflow_magnus.errors import CatalogError
 from airflow_magnus.runlog.records import CatalogEntry
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _END = ".staging"
 _FAILED = ".failed"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MARKS = ".staged"
 """Beside the folders of runs: what may be left of attempts that were killed, of whatever run."""
 
@@ -101,14 +104,19 @@ def take_in(
     Cost: 1 copy inside the store for each object; those without a digest are read. In a folder files are moved.
 
     :param known: what is committed in this run already: the same name and digest is not copied again.
-    :param folder: among those of the run's attempts, for the files; "": the attempt's own.
+    :param folder: among those of the run's attempts, for the files, which get names that fit then; "": the attempt's own.
     :raises CatalogError: for a name that no entry can have, before anything is copied; when the store refuses.
     """
     chosen = [
         item for item in staged if not (item.name.endswith("/") and item.size == 0)
     ]  # markers of folders
+    if folder:
+        chosen = _with_names_that_fit(chosen)
     for item in chosen:
         _check(item.name)
+    if _is_folder(client):
+        _check_together([item.name for item in chosen])
+    brought: list[tuple[str, str]] = []
 
     def one(item: Staged) -> CatalogEntry:
         before = known.get(item.name)
@@ -116,7 +124,9 @@ def take_in(
             return before.model_copy(update={"stage": "put"})
         target = f"{run_id}/{VERSIONS}/{folder or attempt_id}/{item.name}"
         try:
-            _bring(client, f"{staging_of(run_id, attempt_id)}/{item.below}", target)
+            source = f"{staging_of(run_id, attempt_id)}/{item.below}"
+            _bring(client, source, target)
+            brought.append((source, target))
             digest = item.digest or client.run(lambda store: digest_of(store, target))
         except Exception as error:
             raise CatalogError(
@@ -131,7 +141,11 @@ def take_in(
             size=item.size,
         )
 
-    return in_parallel(one, chosen, client.pace)
+    try:
+        return in_parallel(one, chosen, client.pace)
+    except BaseException:
+        in_parallel(lambda pair: _take_back(client, *pair), brought, client.pace)
+        raise
 
 
 def publish(client: ObjectClient, source: str, target: str, names: Mapping[str, str]) -> None:
@@ -139,7 +153,8 @@ def publish(client: ObjectClient, source: str, target: str, names: Mapping[str, 
 
     :param source: of the staging; ``target``: of where it goes; both below the store, "" or with a slash at the end.
     :param names: name → key below the staging.
-    :raises CatalogError: when the store refuses; some may have been brought then.
+    :raises CatalogError: for a name that no file can have, before anything is brought; when the store refuses, and some may
+        have been brought then.
     """
 
     def one(item: tuple[str, str]) -> None:
@@ -151,11 +166,13 @@ def publish(client: ObjectClient, source: str, target: str, names: Mapping[str, 
                 f"out: {name!r} cannot be stored at {target}{name}: {explain(error, '')}"
             ) from error
 
+    for name in names:
+        _check(name)
     in_parallel(one, names.items(), client.pace)
 
 
 def _check(name: str) -> None:
-    if {"", ".", ".."} & set(name.split("/")) or not name.isprintable():
+    if {"", ".", ".."} & set(name.split("/")) or _CONTROL.search(name):
         raise CatalogError(
             f"{name!a} in the bucket out cannot be the name of a file in the catalog: between its slashes stand names,"
             " without control characters"
@@ -163,10 +180,55 @@ def _check(name: str) -> None:
     checked(name)
 
 
-def _bring(client: ObjectClient, source: str, target: str) -> None:
-    from obstore.store import LocalStore
+def _check_together(names: Iterable[str]) -> None:
+    """On a disk no name is both a file and a folder."""
+    known = set(names)
+    for name in known:
+        for end in [i for i, char in enumerate(name) if char == "/"]:
+            if name[:end] in known:
+                raise CatalogError(
+                    f"{name[:end]!r} and {name!r} lie in the bucket out, and in a folder one name cannot be a file and a folder:"
+                    " give one of them another name"
+                )
 
-    if isinstance(client.store, LocalStore):
+
+def _with_names_that_fit(staged: Iterable[Staged]) -> list[Staged]:
+    """What a failed attempt has written under whatever keys: to be looked at."""
+    found: list[Staged] = []
+    names: set[str] = set()
+    folders: set[str] = set()
+    for number, item in enumerate(staged):
+        above = {item.name[:end] for end, char in enumerate(item.name) if char == "/"}
+        try:
+            _check(item.name)
+            fits = item.name not in folders and not above & names
+        except CatalogError:
+            fits = False
+        if fits:
+            names.add(item.name)
+            folders |= above
+        else:
+            item = replace(item, name=f"{number}~{quote(item.name, safe='')}"[:200])
+        found.append(item)
+    return found
+
+
+def _take_back(client: ObjectClient, source: str, target: str) -> None:
+    with suppress(Exception):
+        if _is_folder(client):
+            client.run(lambda store: store.rename(target, source, overwrite=True))
+        else:
+            client.run(lambda store: store.delete(target))
+
+
+def _bring(client: ObjectClient, source: str, target: str) -> None:
+    if _is_folder(client):
         client.run(lambda store: store.rename(source, target, overwrite=True))
     else:
         copy(client, source, target)
+
+
+def _is_folder(client: ObjectClient) -> bool:
+    from obstore.store import LocalStore
+
+    return isinstance(client.store, LocalStore)
