@@ -12,7 +12,7 @@ import pytest
 from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Folder, Origin, Prefix
 from airflow_magnus.stores.aws import AwsOptions
-from gateway_stage import CHOSEN, OBJECTS, Stage, client_of
+from gateway_stage import CHOSEN, OBJECTS, STAGING, Stage, client_of
 from servers.s3 import S3Server
 
 _numbers = count(1)
@@ -62,7 +62,7 @@ def views_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> tuple[d
     origin = origin_of(server, bucket)
     chosen = {name: f"run/{key}" for name, key in CHOSEN.items()}
     inputs = {"lab": Prefix(origin, "cat/run/"), "chosen": Prefix(origin, "cat/", chosen)}
-    return inputs, Prefix(origin, f"cat/run-9/.staging/{next(_numbers)}/"), client, bucket
+    return inputs, Prefix(origin, f"{STAGING}{next(_numbers)}/"), client, bucket
 
 
 @pytest.fixture(

@@ -39,6 +39,8 @@ def read():
 
     s3 = boto3.client("s3")
     names = [item["Key"] for item in s3.list_objects_v2(Bucket="lab")["Contents"]]
+    for name in names:
+        s3.get_object(Bucket="lab", Key=name)["Body"].read()
     return {"names": names}
 """
 PIPELINE = """\
