@@ -21,6 +21,8 @@ OBJECTS = {
     "empty": b"",
     **SEVERAL,
 }
+STAGING = "cat/manual__2026-10-01T00:00:00+00:00/.staging/"
+"""As in a run of Airflow: with characters that stand in URLs as others."""
 CHOSEN = {"x.txt": "a.txt", "deep/y.txt": "dir/b.txt", "gone.txt": "not-there"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -17,15 +17,16 @@ KEYS = ["a b", "a%2Bb", "a+b", "c+d/x", "e%20f/x", "ä/x"]
 
 
 @pytest.fixture(params=["moto", pytest.param("ceph", marks=pytest.mark.external)], name="server")
-def _server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    yield request.getfixturevalue(request.param)
+def _server(request: pytest.FixtureRequest) -> S3Server:
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.mark.parametrize("delimiter", ["", "/"])
 @pytest.mark.parametrize("version", ["list_objects", "list_objects_v2"])
 def test_pages_follow_each_other(stage: Stage, key: str, version: str, delimiter: str) -> None:
-    if stage.kind == "moto" and version == "list_objects":
-        pytest.skip("moto itself gives some names of the first list encoded, some not, and calls all encoded")
+    if stage.kind == "moto" and version == "list_objects" and delimiter:
+        pytest.skip("moto itself gives prefixes again on each page")
     for name in KEYS:
         stage.client.put_object(Bucket="out", Key=f"{key}/{name}", Body=b"x")
     pages = stage.client.get_paginator(version).paginate(
@@ -60,8 +61,9 @@ def test_uploads_below_the_prefix_are_listed_and_dropped(server: S3Server) -> No
         client = client_of(gateway)
         for name in KEYS:
             client.create_multipart_upload(Bucket="out", Key=name)
-        listed = client.list_multipart_uploads(Bucket="out", EncodingType="url")["Uploads"]
-        assert [item["Key"] for item in listed] == KEYS
+        for written, options in ((str, {}), (quote, {"EncodingType": "url"})):
+            listed = client.list_multipart_uploads(Bucket="out", **options)["Uploads"]
+            assert [item["Key"] for item in listed] == [written(name) for name in KEYS]
         gateway.drop()
     left = real.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     assert [item["UploadId"] for item in left] == [kept]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from urllib.parse import unquote_plus
 
 from airflow_magnus.gateway.documents import parse, rendered
 from airflow_magnus.gateway.faults import S3Error
@@ -54,22 +53,19 @@ async def _uploads(bucket: PassedOn) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     markers: Mapping[str, str] = {}
     while True:
-        query = {"uploads": "", "prefix": bucket.prefix, "encoding-type": "url", **markers}
+        # Without an encoding: Ceph encodes the keys and does not say so.
+        query = {"uploads": "", "prefix": bucket.prefix, **markers}
         async with bucket.upstream.ask(bucket.store, "GET", None, query=query) as answer:
             if answer.status != 200:  # some stores cannot list them
                 return found
             root = parse(await answer.document(), is_lenient=True)
-
-        def text(value: str, is_url: bool = root.findtext("EncodingType") == "url") -> str:
-            return unquote_plus(value) if is_url else value
-
         for item in root.iter("Upload"):
-            key = text(item.findtext("Key", ""))
+            key = item.findtext("Key", "")
             if key.startswith(bucket.prefix):
                 found.append((key, item.findtext("UploadId", "")))
         if root.findtext("IsTruncated") != "true":
             return found
         markers = {
-            "key-marker": text(root.findtext("NextKeyMarker", "")),
+            "key-marker": root.findtext("NextKeyMarker", ""),
             "upload-id-marker": root.findtext("NextUploadIdMarker", ""),
         }

@@ -227,12 +227,14 @@ class PassedOn:
                         self.ledger.removed(self.name, key)
             return await self.documented(call, answer)
 
-    async def documented(self, call: Call, answer: Answer, *, is_url: bool = False) -> web.StreamResponse:
+    async def documented(
+        self, call: Call, answer: Answer, *, is_url: bool = False, asked: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
         """Pass an answer on whose body is a document, or nothing."""
         document = await answer.document()
         if document.strip():
             location = f"http://{call.host}/{self.name}/{encoded(call.key)}"
-            document = rewritten(document, Names(self.name, self.prefix, is_url, location))
+            document = rewritten(document, Names(self.name, self.prefix, is_url, location, asked or {}))
         headers = answered(answer, without_length=True)
         headers.pop("Content-Type", None)
         return await call.reply(answer.status, document, headers)

@@ -21,6 +21,8 @@ from airflow_magnus.gateway.passing_copies import Copied
 _PASSED = ("list-type", "delimiter", "max-keys", "continuation-token", "fetch-owner", "max-uploads",
            "upload-id-marker", "version-id-marker")  # fmt: skip
 _KEYS = ("prefix", "marker", "start-after", "key-marker")
+_SAID_AGAIN = {"Prefix": "prefix", "Delimiter": "delimiter", "Marker": "marker", "StartAfter": "start-after",
+               "KeyMarker": "key-marker"}  # fmt: skip
 _FEW = 8
 """Up to so many objects of one folder are asked for one by one, more by listing it."""
 _AT_ONCE = 16
@@ -66,11 +68,14 @@ class Listed(Copied):
             raise S3Error("InvalidArgument", "encoding-type is url")
         asked = {name: query[name] for name in _PASSED if name in query}
         asked |= {name: self.prefix + query[name] for name in _KEYS if query.get(name)}
-        asked |= {"prefix": self.prefix + query.get("prefix", ""), "encoding-type": "url", **kind}
+        asked |= {"prefix": self.prefix + query.get("prefix", ""), **kind}
+        if "uploads" not in kind:  # of these Ceph encodes the keys and does not say so
+            asked["encoding-type"] = "url"
         async with self.upstream.ask(self.store, "GET", None, query=asked) as answer:
             if answer.status != 200:
                 return await self.refused(call, answer)
-            return await self.documented(call, answer, is_url=is_url)
+            said = {element: query.get(name, "") for element, name in _SAID_AGAIN.items()}
+            return await self.documented(call, answer, is_url=is_url, asked=said)
 
 
 async def _facts_of(bucket: PassedOn, keys: Mapping[str, str]) -> dict[str, Fact]:
