@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from airflow_magnus.gateway.checksums import checksum
+from airflow_magnus.gateway.documents import parse
 from gateway_stage import Stage
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -185,6 +186,23 @@ def test_another_length_than_announced_is_refused(stage: Stage, key: str, length
 @pytest.mark.parametrize("payload", ["STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "STREAMING-OTHER", "abc"])
 def test_an_unknown_kind_of_body_is_refused(stage: Stage, key: str, payload: str) -> None:
     assert stage.raw("PUT", f"/out/{key}", body=b"x", payload=payload)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("content-md5", "", "InvalidDigest"),
+        ("content-md5", "YWJyYWNhZGFicmE=", "InvalidDigest"),
+        ("content-md5", "rL0Y20xC+Fzt72VPzMSk2A==", "BadDigest"),
+        ("x-amz-checksum-sha256", "bad", "InvalidRequest"),
+        ("x-amz-checksum-crc32", _crc32(b"other"), "BadDigest"),
+    ],
+)
+def test_a_digest_that_is_none_is_told_from_a_wrong_one(
+    stage: Stage, key: str, name: str, value: str, code: str
+) -> None:
+    status, body, _ = stage.raw("PUT", f"/out/{key}", headers={name: value}, body=b"x")
+    assert (status, parse(body).findtext("Code")) == (400, code)
 
 
 def test_a_trailer_that_does_not_come_is_refused(stage: Stage, key: str) -> None:

@@ -222,6 +222,40 @@ def test_objects_are_deleted(stage: Stage, key: str) -> None:
     assert code_of(error) == (404, "NoSuchKey")
 
 
+def test_an_upload_that_has_ended_ends_again(stage: Stage, key: str) -> None:
+    upload = stage.client.create_multipart_upload(Bucket="out", Key=key)["UploadId"]
+    common = {"Bucket": "out", "Key": key, "UploadId": upload}
+    part = stage.client.upload_part(**common, PartNumber=1, Body=b"x")["ETag"]
+    common["MultipartUpload"] = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    first, again = (stage.client.complete_multipart_upload(**common)["ETag"] for _ in range(2))
+    assert first in ("", again)  # Ceph has it the second time only
+    assert _read(stage, key) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [("0-2", 400, "InvalidArgument"), ("bytes=0-2,3-5", 400, "InvalidArgument"),
+     ("bytes=2-1", 400, "InvalidArgument"), ("bytes=0-9999", 416, "InvalidRange"),
+     ("bytes=9999-10000", 416, "InvalidRange")],
+)  # fmt: skip
+def test_a_part_is_copied_whole_or_not_at_all(
+    stage: Stage, key: str, asked: str, status: int, code: str
+) -> None:
+    if stage.kind != "folder":
+        pytest.skip("the store behind copies, and decides")
+    upload = stage.client.create_multipart_upload(Bucket="out", Key=key)["UploadId"]
+    with pytest.raises(ClientError) as error:
+        stage.client.upload_part_copy(
+            Bucket="out",
+            Key=key,
+            UploadId=upload,
+            PartNumber=1,
+            CopySource="lab/dir/b.txt",
+            CopySourceRange=asked,
+        )
+    assert code_of(error) == (status, code)
+
+
 @pytest.mark.parametrize("is_quiet", [False, True])
 def test_objects_are_deleted_together(stage: Stage, key: str, is_quiet: bool) -> None:
     names = [f"{key}/{name}" for name in ("a", "b c", "ä&<")]

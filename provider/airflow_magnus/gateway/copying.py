@@ -12,6 +12,7 @@ from airflow_magnus.gateway.call import Call
 from airflow_magnus.gateway.documents import rendered
 from airflow_magnus.gateway.faults import S3Error, no_such_bucket
 from airflow_magnus.gateway.listing import timestamp
+from airflow_magnus.gateway.opened import part_of
 from airflow_magnus.gateway.passing_copies import Copied
 from airflow_magnus.gateway.target import parse_copy_source
 
@@ -42,9 +43,15 @@ async def copy(
         for header in call.headers
         if header.startswith(_CONDITION)
     }
-    if part and "x-amz-copy-source-range" in call.headers:
-        conditions["range"] = call.header("x-amz-copy-source-range")
+    asked = call.header("x-amz-copy-source-range") if part else ""
+    first, last = part_of(asked) or (0, -1)
+    if asked:
+        if first > last:
+            raise S3Error("InvalidArgument", "x-amz-copy-source-range is bytes=first-last")
+        conditions["range"] = asked
     async with source.opened(key, conditions, version) as opened:
+        if asked and opened.size != last - first + 1:
+            raise S3Error("InvalidRange", f"{key!r} does not have all bytes of {asked}")
         etag, modified = await bucket.store_copy(call, opened, part)
     fields = [("LastModified", modified or timestamp(time.time())), ("ETag", etag)]
     return await call.reply(200, rendered("CopyPartResult" if part else "CopyObjectResult", fields))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from aiohttp import web
 
@@ -71,7 +72,12 @@ class FolderBucket:
     async def read(self, call: Call) -> web.StreamResponse:
         """GetObject and HeadObject."""
         held = await self._find(call.key, call.target.query)
-        check_read(call.chosen(CONDITIONS), held.etag, held.modified)
+        try:
+            check_read(call.chosen(CONDITIONS), held.etag, held.modified)
+        except S3Error as fault:
+            if fault.status != 304:
+                raise
+            return await call.reply(304, headers=_known(held))
         part = _part(held, call.header("range"), call.target.query)
         first, length = (part[0], part[1] - part[0] + 1) if part else (0, held.size)
         headers = _answered(held, call)
@@ -113,18 +119,24 @@ class FolderBucket:
             number = self._uploads.begin(call.key, call.stored_headers())
             fields = [*names, ("UploadId", number)]
             return await call.reply(200, rendered("InitiateMultipartUploadResult", fields))
-        asked = parse(await call.body(with_checksums=False).whole(LARGEST))
+        asked, number = parse(await call.body(with_checksums=False).whole(LARGEST)), query["uploadId"]
+        etag = self._uploads.ended(number, call.key) or await self._complete(call, number, asked)
+        location = f"http://{call.host}/{self.name}/{call.key}"
+        fields = [("Location", location), *names, ("ETag", etag)]
+        return await call.reply(200, rendered("CompleteMultipartUploadResult", fields))
+
+    async def _complete(self, call: Call, number: str, asked: Element) -> str:
+        """Make an object of the parts of an upload. Gives its ETag."""
         self._check_write(call)
-        held = await self._uploads.complete(query["uploadId"], call.key, asked)
+        held = await self._uploads.complete(number, call.key, asked)
         try:
             self._check_write(call)
         except S3Error:
             held.path.unlink(missing_ok=True)
             raise
         self._set(call.key, held)
-        location = f"http://{call.host}/{self.name}/{call.key}"
-        fields = [("Location", location), *names, ("ETag", held.etag)]
-        return await call.reply(200, rendered("CompleteMultipartUploadResult", fields))
+        self._uploads.end(number, call.key, held.etag)
+        return held.etag
 
     async def delete(self, call: Call, query: Mapping[str, str]) -> web.StreamResponse:
         """DeleteObject and AbortMultipartUpload."""
@@ -283,9 +295,13 @@ def _answered(held: Held, call: Call) -> dict[str, str]:
         given["x-amz-mp-parts-count"] = str(len(held.parts))
     return {
         "content-type": _TYPE,
-        "etag": held.etag,
-        "last-modified": formatdate(held.modified, usegmt=True),
         "accept-ranges": "bytes",
+        **_known(held),
         **kept,
         **given,
     }
+
+
+def _known(held: Held) -> dict[str, str]:
+    """What a client compares with what it has."""
+    return {"etag": held.etag, "last-modified": formatdate(held.modified, usegmt=True)}

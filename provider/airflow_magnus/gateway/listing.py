@@ -96,7 +96,7 @@ def list_document(
     most = page_size(query)
     token = query.get("continuation-token", "")
     after = query.get("start-after", "") if is_second else query.get("marker", "")
-    if is_second and "continuation-token" in query:
+    if is_second and token:
         after = _from_token(token)
     page = page_of(keys, prefix, delimiter, after, most)
 
@@ -111,7 +111,7 @@ def list_document(
     fields.append(("IsTruncated", page.is_truncated))
     if is_second:
         fields.append(("KeyCount", len(page.keys) + len(page.prefixes)))
-        fields += [("ContinuationToken", token)] if token else []
+        fields += [("ContinuationToken", token)] if "continuation-token" in query else []
         fields += [("StartAfter", written(query["start-after"]))] if query.get("start-after") else []
         fields += [("NextContinuationToken", _as_token(page.last))] if page.is_truncated else []
     else:

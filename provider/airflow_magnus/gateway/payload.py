@@ -61,6 +61,8 @@ class Body:
         for name, value in self.announced.items():
             taken = checksum(name.removeprefix(CHECKSUM))
             if taken is not None:
+                if value and len(_decoded(value)) != len(_decoded(taken.text())):
+                    raise S3Error("InvalidRequest", f"the value of {name} is no such checksum")
                 self._checks[name] = (taken, value)
 
     @property
@@ -202,11 +204,17 @@ def _announced(headers: Headers) -> dict[str, str]:
 
 
 def _md5_of(headers: Headers) -> str:
-    value = headers.get("content-md5", ("",))[0]
-    try:
-        raw = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if value and len(raw) != 16:
+    if "content-md5" not in headers:
+        return ""
+    raw = _decoded(headers["content-md5"][0].strip())
+    if len(raw) != 16:
         raise S3Error("InvalidDigest", "Content-MD5 is the base64 of 16 bytes")
     return raw.hex()
+
+
+def _decoded(value: str) -> bytes:
+    """The bytes of a base64; none where it is not one."""
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return b""

@@ -19,6 +19,7 @@ from airflow_magnus.gateway.rewriting import OWNER
 
 _SMALLEST_PART = 5 * 1024 * 1024
 _MOST_PARTS = 10_000
+_MOST_ENDED = 1_000
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Uploads:
     def __init__(self, written: Written) -> None:
         self._written = written
         self._uploads: dict[str, _Upload] = {}
+        self._ended: dict[str, tuple[str, str]] = {}
 
     def begin(self, key: str, headers: Mapping[str, str]) -> str:
         """Give the id of a new upload."""
@@ -76,6 +78,18 @@ class Uploads:
     def forget(self) -> None:
         """Forget all uploads, whose parts are gone."""
         self._uploads.clear()
+        self._ended.clear()
+
+    def end(self, number: str, key: str, etag: str) -> None:
+        """Note that an upload has become an object; the last thousand are known."""
+        self._ended[number] = key, etag
+        if len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def ended(self, number: str, key: str) -> str:
+        """The ETag of what an upload has become, for a client that asks again because it got no answer; "" for others."""
+        of, etag = self._ended.get(number, ("", ""))
+        return etag if of == key else ""
 
     async def complete(self, number: str, key: str, asked: Element) -> Held:
         """Make one object of the parts that are asked for; the others are removed.
