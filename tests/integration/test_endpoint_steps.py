@@ -287,6 +287,53 @@ def test_connection_that_is_no_good(
         monkeypatch.setenv("AIRFLOW_CONN_LAB", json.dumps({"conn_type": conn_type}))
     log = execute(only(given({"bucket": "b", "conn_id": "lab"})))
     assert said in log.steps["only"].attempts[0].message
+    assert log.steps["only"].attempts[0].message.startswith("ConfigurationError: s3: bucket 'lab': ")
+
+
+def test_empty_prefix_is_a_message_and_a_changed_object_another_input(
+    execute: Execute, magnus: Callable[..., Any], moto_server: str, make_bucket: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    bucket, client = make_bucket(), s3_client(moto_server)
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {"endpoint_url": moto_server},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAB", json.dumps(connection))
+    log = execute(only(given({"bucket": bucket, "prefix": "no/such", "conn_id": "lab"})))
+    assert f"nothing lies below s3://{bucket}/no/such/" in log.steps["only"].message
+    text = only(given({"bucket": bucket, "conn_id": "lab"}, "lab_code.head"))
+    for run in ("d1", "d2"):
+        client.put_object(Bucket=bucket, Key="results/a.txt", Body=f"one {run}".encode())
+        assert execute(text, "--run-id", run).status == "SUCCESS"
+    _, out, _ = magnus("runlog", "diff", "d1", "d2")
+    assert f"s3://{bucket}/results/a.txt" in out
+    assert "same inputs" not in out
+
+
+def test_exceptions_from_the_proxy_are_kept(execute: Execute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    monkeypatch.delenv("no_proxy", raising=False)
+    wanted = "example.com,127.0.0.1,localhost"
+    log = execute(
+        only(shell(f'test "$NO_PROXY" = {wanted} && test "$no_proxy" = {wanted}', s3={"out": True}))
+    )
+    assert log.status == "SUCCESS"
+
+
+def test_copy_inside_out_has_its_size_and_digest(execute: Execute) -> None:
+    copy = function(
+        "lambda: [s.copy_object(Bucket='out', Key='b', CopySource='out/a') and None for s in "
+        "[__import__('boto3').client('s3')] if s.put_object(Bucket='out', Key='a', Body=b'one')][0]",
+        s3={"out": True},
+    )
+    log = execute(only(copy), "--run-id", "r1")
+    assert log.status == "SUCCESS", log.to_json()
+    written = {o.key: o for o in log.steps["only"].objects if o.action == "write"}
+    assert {(o.size, o.data_hash) for o in written.values()} == {(3, sha256("one"))}
+    assert written["b"].source.endswith("/b")
 
 
 def test_cached_step_knows_its_inputs_by_digest(execute: Execute) -> None:

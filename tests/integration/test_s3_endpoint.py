@@ -20,7 +20,7 @@ from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator
 
 from airflow_magnus import EndOfRun, StepMixin, StepSettings, s3_endpoint
-from airflow_magnus.errors import CatalogError, ConfigurationError
+from airflow_magnus.errors import CatalogError, ConfigurationError, MagnusError
 from airflow_magnus.runlog.records import RunLog
 from fixtures_s3 import s3_client
 
@@ -117,15 +117,38 @@ def test_folders_as_input_and_output(tmp_path: Path) -> None:
     ("source", "said"),
     [
         ("no/such/folder", "there is no folder"),
+        (
+            {"bucket": "no-such-bucket", "conn_id": "lab"},
+            "s3: bucket 'lab':.* 'no-such-bucket' does not exist",
+        ),
         ({"files": "*.csv"}, "write pipeline, the id of a run, digest or bucket"),
         ({"run": "latest"}, "write pipeline, the id of a run, digest or bucket"),
         ({"bukket": "x"}, "bukket"),
         ({"bucket": "b", "conn_id": "nobody"}, "'nobody', which is not defined"),
     ],
 )
-def test_input_that_is_no_good(source: Any, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said), s3_endpoint({"lab": source}):
+def test_input_that_is_no_good(lab: tuple[str, Any], source: Any, said: str) -> None:
+    with pytest.raises(MagnusError, match=said), s3_endpoint({"lab": source}):
         pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (({"Lab": "/tmp"},), '"Lab" cannot be a bucket'),
+        ((["s3://lab"],), "a mapping of a bucket's name"),
+        (({},), "a mapping of a bucket's name"),
+        (({}, True), "only a step has a catalog"),
+    ],
+)
+def test_arguments_that_are_no_good(arguments: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said), s3_endpoint(*arguments):
+        pytest.fail("the block must not run")
+
+
+def test_connection_counts_for_mappings_too(lab: tuple[str, Any]) -> None:
+    with s3_endpoint({"lab": {"bucket": lab[0], "prefix": "in"}}, conn_id="lab"):
+        assert keys(boto3.client("s3"), "lab") == ["a.txt", "sub/b.txt"]
 
 
 def write_results() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from airflow_magnus.errors import CatalogError
-from airflow_magnus.gateway.process import OUT, Gateway
+from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
-from airflow_magnus.runlog.records import CatalogEntry
+from airflow_magnus.runlog.records import WRITTEN, CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.names import VERSIONS
 from airflow_magnus.stores.staging import Staged, kept_of, staging_of, take_in, unmark
@@ -56,7 +56,9 @@ def commit(
     gateway.seal()
     staged = _staged(gateway)
     there = {item.name for item in staged}
-    lost = [p.key for p in gateway.ledger() if p.action == "write" and p.bucket == OUT and p.key not in there]
+    lost = [
+        p.key for p in gateway.ledger() if p.action == "write" and p.bucket == WRITTEN and p.key not in there
+    ]
     if lost:
         raise CatalogError(
             f"{lost[0]!r} was written to the bucket out and is not there any more ({len(lost)} such objects): somebody else has"

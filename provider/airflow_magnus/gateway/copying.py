@@ -32,7 +32,7 @@ async def copy(
     name, key, version = parse_copy_source(call.header("x-amz-copy-source"))
     source = buckets.get(name)
     if source is None:
-        raise no_such_bucket(name)
+        raise no_such_bucket(name, buckets)
     replaces = call.header("x-amz-metadata-directive").upper() == "REPLACE"
     if source is bucket and key == call.key and not part and not replaces and not version:
         raise S3Error("InvalidRequest", "an object is copied to itself only with other metadata")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _STATUS = {
     "AccessDenied": 403,
     "AuthorizationHeaderMalformed": 400,
@@ -57,12 +59,16 @@ class S3Error(Exception):
 
 def read_only(bucket: str) -> S3Error:
     """The refusal of a write to an input."""
-    return S3Error("AccessDenied", f"bucket {bucket!r} is an input of this step: it can be read only")
+    return S3Error("AccessDenied", f"bucket {bucket!r} is an input: it can be read only; write to s3://out")
 
 
-def no_such_bucket(bucket: str) -> S3Error:
+def no_such_bucket(bucket: str, there: Iterable[str]) -> S3Error:
     """The refusal of a bucket that the step was not given."""
-    return S3Error("NoSuchBucket", f"this step has no bucket {bucket!r}")
+    names = ", ".join(sorted(there)) or "none"
+    return S3Error(
+        "NoSuchBucket",
+        f"there is no bucket {bucket!r} beside this code, there are: {names}; name it below inputs of s3",
+    )
 
 
 def no_such_key(key: str) -> S3Error:

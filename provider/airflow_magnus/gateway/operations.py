@@ -128,7 +128,7 @@ class Operations:
                 raise S3Error(
                     "AccessDenied", "a step cannot make buckets: it has those that its pipeline names"
                 )
-            raise no_such_bucket(name)
+            raise no_such_bucket(name, self._buckets)
         if call.key:
             return await self._object(call, bucket)
         return await self._bucket(call, bucket)

@@ -24,11 +24,10 @@ from airflow_magnus.gateway.ledger import Passed
 from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.outputs import Output
 from airflow_magnus.gateway.views import Origin, View, as_message, origin_as_message
+from airflow_magnus.runlog.records import WRITTEN
 
 log = logging.getLogger(__name__)
 
-OUT = "out"
-"""The bucket that a step writes to."""
 _START = 30.0
 """Seconds for the process to come up, on a machine that is very busy."""
 _STOP = 5.0
@@ -56,9 +55,9 @@ class Gateway:
     """
 
     def __init__(self, inputs: Mapping[str, View], out: View | None = None) -> None:
-        if OUT in inputs:
-            raise ConfigurationError(f"an input cannot be named {OUT!r}: that is the bucket to write to")
-        self._views = {**inputs, **({OUT: out} if out is not None else {})}
+        if WRITTEN in inputs:
+            raise ConfigurationError(f"an input cannot be named {WRITTEN!r}: that is the bucket to write to")
+        self._views = {**inputs, **({WRITTEN: out} if out is not None else {})}
         self._origins: list[Origin] = []
         self._token = secrets.token_hex(20)
         self._port = 0
@@ -168,7 +167,7 @@ class Gateway:
 
     def _configuration(self) -> Message:
         buckets = [
-            as_message(name, view, self._origins, is_writable=name == OUT)
+            as_message(name, view, self._origins, is_writable=name == WRITTEN)
             for name, view in self._views.items()
         ]
         return {

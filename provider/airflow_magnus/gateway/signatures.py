@@ -76,7 +76,10 @@ class Verifier:
         """
         claim = self._claim(target, headers)
         if not hmac.compare_digest(claim.access_key.encode("utf-8", "replace"), self._token):
-            raise S3Error("InvalidAccessKeyId", "this access key is not the one of this task")
+            raise S3Error(
+                "InvalidAccessKeyId",
+                "this access key is not that of this task: the code names a profile or keys of its own",
+            )
         if claim.service != "s3":
             raise S3Error("AuthorizationHeaderMalformed", "the signature is for another service than s3")
         self._check_names(claim, headers)

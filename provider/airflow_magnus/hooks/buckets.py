@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.errors import ConfigurationError, MagnusError, StoreError
 from airflow_magnus.gateway.views import Folder, Origin, Prefix
 from airflow_magnus.hooks.services import ServiceSources, catalog_access
 from airflow_magnus.pipeline.model import DataSource
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.aws import AwsOptions
 from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.objects import open_object_store, split_s3_url
+from airflow_magnus.stores.objects import explain, open_object_store, split_s3_url
 from airflow_magnus.stores.services import catalog_folder, catalog_location
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import boto3
 
@@ -59,19 +60,26 @@ class Bucket:
 
     def view(self, patterns: tuple[str, ...] = _ALL) -> Prefix:
         """What is below the prefix and matches a pattern. Cost: 1 LIST for each 1,000 keys, none without patterns."""
-        keys = None if patterns == _ALL else {key: key for key in self._keys(patterns)}
+        keys = None if patterns == _ALL else {key: key for key in self.keys(patterns)}
         return Prefix.of(self.url, self.options, self.session, keys=keys)
 
-    def _keys(self, patterns: tuple[str, ...]) -> list[str]:
+    def keys(self, patterns: tuple[str, ...] = _ALL) -> Iterator[str]:
+        """Keys below the prefix that match a pattern. Cost: 1 LIST for each 1,000 that are looked at.
+
+        :raises StoreError: when the bucket does not answer, or not to these credentials.
+        """
         import obstore
 
         store: Any = open_object_store(self.url, self.options, session=self.session)
-        return [
-            item["path"]
-            for page in obstore.list(store)
-            for item in page
-            if any(matches(pattern, item["path"]) for pattern in patterns)
-        ]
+        try:
+            for page in obstore.list(store, chunk_size=1000):
+                yield from (
+                    item["path"]
+                    for item in page
+                    if any(matches(pattern, item["path"]) for pattern in patterns)
+                )
+        except Exception as error:
+            raise StoreError(explain(error, self.url)) from error
 
 
 def catalog_place(sources: ServiceSources) -> CatalogPlace:
@@ -93,6 +101,48 @@ def catalog_place(sources: ServiceSources) -> CatalogPlace:
     return CatalogPlace(
         Origin.of(bucket, AwsOptions.from_config(settings.config), chosen.session), prefix.strip("/")
     )
+
+
+@contextmanager
+def told_of(name: str) -> Iterator[None]:
+    """Let errors say which input they are about, as the step calls it."""
+    try:
+        yield
+    except MagnusError as error:
+        text = str(error)
+        if text.startswith("s3: "):
+            raise
+        raise type(error)(f"s3: bucket {name!r}: {text}") from error
+
+
+def bucket_view(name: str, source: DataSource, sources: ServiceSources, warnings: list[str]) -> Prefix:
+    """What an input of a bucket is. Cost: 1 LIST at least.
+
+    :param name: what the step calls it.
+    :param warnings: gets a sentence when nothing lies there.
+    :raises ConfigurationError: as of :func:`bucket_of`.
+    :raises StoreError: when the bucket is not there, or does not answer.
+    """
+    with told_of(name):
+        try:
+            bucket = bucket_of(source, sources)
+            view = bucket.view(source.files)
+            is_empty = not view.keys if view.keys is not None else next(bucket.keys(), None) is None
+        except ConfigurationError as error:
+            if source.conn_id or "no AWS credentials" not in str(error):
+                raise
+            raise ConfigurationError(
+                "there are no credentials for it on this machine, and the catalog is no bucket: write conn_id: beside bucket:, an"
+                " Airflow connection of type Amazon Web Services"
+            ) from error
+    if is_empty:
+        what = (
+            f"no object below {bucket.url}/ matches"
+            if source.files != _ALL
+            else f"nothing lies below {bucket.url}/"
+        )
+        warnings.append(f"s3: bucket {name!r} is empty: {what}")
+    return view
 
 
 def bucket_of(source: DataSource, sources: ServiceSources) -> Bucket:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_magnus.errors import MagnusError, MissingExtraError
 from airflow_magnus.gateway.commit import commit, keep_failed, kept_at, out_view
 from airflow_magnus.gateway.ledger import MOST_OBJECTS
-from airflow_magnus.gateway.process import OUT, Gateway
+from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.endpoint_environment import TOKENS, VARIABLES, in_use
 from airflow_magnus.operators.endpoint_inputs import EndpointInputs
 from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.staging import clear_before
 from airflow_magnus.pipeline.model import EndpointRequest
-from airflow_magnus.runlog.records import CatalogEntry
+from airflow_magnus.runlog.records import WRITTEN, CatalogEntry, ObjectAccess
 from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.staging import mark, unmark
 
@@ -64,7 +64,9 @@ class StepEndpoint:
     def inputs(self) -> list[tuple[str, str, str]] | None:
         """What makes a difference to the step's result; None when that is not known."""
         digests = self._inputs.digests
-        return [*digests, *([(OUT, "", "")] if self._request.out else ())] if digests is not None else None
+        return (
+            [*digests, *([(WRITTEN, "", "")] if self._request.out else ())] if digests is not None else None
+        )
 
     def __enter__(self) -> StepEndpoint:
         opened, run_id = self._session.opened, self._session.header.run_id
@@ -75,7 +77,7 @@ class StepEndpoint:
             mark(self._catalog.client, run_id, opened.attempt_id)
             out = out_view(place.place, place.prefix, run_id, opened.attempt_id)
         self._gateway = Gateway(self._inputs.views, out).__enter__()
-        names = [*self._inputs.views, *([OUT] if out is not None else ())]
+        names = [*self._inputs.views, *([WRITTEN] if out is not None else ())]
         buckets = ", ".join(f"s3://{name}" for name in names)
         log.info("s3: %s at %s, with a token of this attempt", buckets, self._gateway.endpoint)
         return self
@@ -112,6 +114,7 @@ class StepEndpoint:
             return []
         catalog, known = self._catalog, self._session.entries
         entries = commit(self._serving, catalog.client, catalog.location, *self._names, known, taken)
+        self.accesses = _completed(self.accesses, entries)
         size = sum(entry.size or 0 for entry in entries)
         log.info("s3: %d files, %d bytes from bucket out are put in the catalog", len(entries), size)
         return entries
@@ -183,3 +186,18 @@ class StepEndpoint:
         catalog = self._session.services.catalog
         assert isinstance(catalog, CatalogStore), "a catalog that keeps nothing has no place for out"
         return catalog
+
+
+def _completed(accesses: list[ObjectAccess], entries: list[CatalogEntry]) -> list[ObjectAccess]:
+    """With where each object that was written lies now, its size and digest: of copies the gateway knows neither."""
+    made = {entry.name: entry for entry in entries}
+    found = []
+    for access in accesses:
+        entry = made.get(access.key) if (access.action, access.bucket) == ("write", WRITTEN) else None
+        if entry is not None:
+            place = f"{entry.catalog_handler_location}/{entry.catalog_relative_path}"
+            new = {"source": place, "size": entry.size, "data_hash": entry.data_hash}
+            found.append(access.model_copy(update=new))
+        else:
+            found.append(access)
+    return found

@@ -49,11 +49,10 @@ _OTHER_ACCESS = (
 def environment_with(gateway: Gateway, outer: Mapping[str, str]) -> dict[str, str]:
     """An environment that leads to the endpoint, made of another one."""
     kept = {name: text for name, text in outer.items() if name not in _OTHER_ACCESS}
-    direct = {
-        name: ",".join(filter(None, [outer.get(name, ""), "127.0.0.1", "localhost"]))
-        for name in ("NO_PROXY", "no_proxy")
-    }
-    return {**kept, **gateway.environment(), **direct}
+    # One of the two names hides the other from some programs.
+    given = dict.fromkeys([outer.get("no_proxy", ""), outer.get("NO_PROXY", ""), "127.0.0.1", "localhost"])
+    direct = ",".join(filter(None, given))
+    return {**kept, **gateway.environment(), "NO_PROXY": direct, "no_proxy": direct}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_magnus.gateway.ledger import Passed
 from airflow_magnus.gateway.views import Folder, View
-from airflow_magnus.hooks.buckets import CatalogPlace, bucket_of, catalog_place
+from airflow_magnus.hooks.buckets import CatalogPlace, bucket_view, catalog_place, told_of
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.pipeline.model import EndpointRequest
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess
@@ -40,10 +40,11 @@ class EndpointInputs:
         )
         for name, source in request.inputs.items():
             if source.bucket:
-                self.views[name] = bucket_of(source, sources).view(source.files)
+                self.views[name] = bucket_view(name, source, sources, session.warnings)
             else:
-                self.entries[name] = finder.find(name, source)
-                self.views[name] = self.place.view(self.entries[name])
+                with told_of(name):
+                    self.entries[name] = finder.find(name, source)
+                    self.views[name] = self.place.view(self.entries[name])
         session.warnings += finder.warnings
 
     @cached_property

@@ -23,7 +23,7 @@ _UNKNOWN = (
     "cache: true has no effect, as it is not known for sure which code runs: commit the code to git, "
     "or run it in an image or a DAG bundle with a version"
 )
-_BUCKET = "cache: true has no effect, as the step reads a bucket of its own by s3, which may change"
+_BUCKET = "cache: true has no effect, as an input of s3 names a bucket, whose objects may change"
 
 
 def fingerprint(command: Mapping[str, Any], session: StepSession, code: Sequence[CodeIdentity] | None) -> str:

@@ -7,21 +7,22 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.gateway.ledger import Passed
 from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Folder, View
-from airflow_magnus.hooks.buckets import bucket_of, catalog_place
+from airflow_magnus.hooks.buckets import bucket_of, bucket_view, catalog_place
 from airflow_magnus.hooks.services import ServiceSources, open_services
 from airflow_magnus.operators.endpoint_environment import in_use
 from airflow_magnus.pipeline.model import DataSource
-from airflow_magnus.pipeline.sources import endpoint_of
+from airflow_magnus.pipeline.sources import endpoint_of, name_fault
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.objects import open_object_store, split_s3_url
+from airflow_magnus.stores.objects import explain, open_object_store, split_s3_url
 from airflow_magnus.stores.owners import is_gone, this_process
 from airflow_magnus.stores.sources import LATEST, FileFinder
 from airflow_magnus.stores.staging import publish
@@ -70,6 +71,14 @@ def s3_endpoint(
     """
     sources = services or ServiceSources()
     given = _Given(sources, conn_id)
+    if not isinstance(inputs or {}, Mapping) or not (inputs or out):
+        raise ConfigurationError(
+            'give inputs, a mapping of a bucket\'s name to what is in it, such as {"lab": "s3://lab/2026"}, or out, or both'
+        )
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise ConfigurationError(
+            f"out is {out!r}: write s3://bucket/prefix or a folder; only a step has a catalog that takes it"
+        )
     views = {name: given.view(name, source) for name, source in (inputs or {}).items()}
     target = given.target(out) if out is not None else None
     if target is not None:
@@ -95,10 +104,12 @@ class _Given:
         self._conn_id = conn_id
 
     def view(self, name: str, source: Source) -> View:
+        if reason := name_fault(name):
+            raise ConfigurationError(reason)
         if not isinstance(source, Mapping):
             url = os.fspath(source)
             if url.startswith("s3://"):
-                return bucket_of(self._bucket(url), self._sources).view()
+                return self._bucket_view(name, self._bucket(url))
             folder = Path(url).expanduser()
             if not folder.is_dir():
                 raise ConfigurationError(
@@ -107,13 +118,20 @@ class _Given:
             return Folder(folder)
         found = endpoint_of({"inputs": {name: {"from": dict(source)}}}).inputs[name]
         if found.bucket:
-            return bucket_of(found, self._sources).view(found.files)
+            return self._bucket_view(name, found if found.conn_id else replace(found, conn_id=self._conn_id))
         if not (found.pipeline or found.digest or found.run not in ("", LATEST)):
             raise ConfigurationError(
                 f"input {name!r}: code that is no step has no run of its own: write pipeline, the id of a run, digest or bucket"
                 " too"
             )
         return self._files(name, found)
+
+    def _bucket_view(self, name: str, source: DataSource) -> View:
+        warnings: list[str] = []
+        view = bucket_view(name, source, self._sources, warnings)
+        for warning in warnings:
+            log.warning("%s", warning)
+        return view
 
     def _files(self, name: str, source: DataSource) -> View:
         opened = open_services(self._sources)
@@ -128,10 +146,12 @@ class _Given:
         if url.startswith("s3://"):
             place = bucket_of(self._bucket(url), self._sources)
             store = open_object_store(url, place.options, session=place.session)
-            return _Target(store, lambda name: bucket_of(self._bucket(f"{url}/{name}"), self._sources).view())
+            return _Target(
+                url, store, lambda name: bucket_of(self._bucket(f"{url}/{name}"), self._sources).view()
+            )
         folder = Path(url).expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        return _Target(open_object_store(str(folder)), lambda name: Folder(folder / name))
+        return _Target(url, open_object_store(str(folder)), lambda name: Folder(folder / name))
 
     def _bucket(self, url: str) -> DataSource:
         bucket, prefix = split_s3_url(url)
@@ -141,7 +161,8 @@ class _Given:
 class _Target:
     """Where ``out`` goes, and where it is staged until then."""
 
-    def __init__(self, store: Any, view_of: Callable[[str], View]) -> None:
+    def __init__(self, url: str, store: Any, view_of: Callable[[str], View]) -> None:
+        self._url = url
         self._client = ObjectClient(store)
         self._staging = f"{_STAGING}/{uuid4().hex}"
         self._view_of = view_of
@@ -166,7 +187,11 @@ class _Target:
 
     def clear_dead(self) -> None:
         """Remove what processes of this machine have staged that were killed. Cost: 1 LIST where there is nothing."""
-        for path in self._client.run(_marks):
+        try:
+            found = self._client.run(_marks)
+        except Exception as error:
+            raise StoreError(f"out: {explain(error, self._url)}") from error
+        for path in found:
             try:
                 self._clear_if_dead(path)
             except Exception as error:  # noqa: BLE001 - of another task
@@ -185,7 +210,7 @@ class _Target:
         written = [item for item in gateway.outputs() if item.size or not item.name.endswith("/")]
         names = {item.name: item.below for item in written}
         publish(self._client, f"{self._staging}/", "", names)
-        log.info("s3: %d files written", len(names))
+        log.info("s3: %d files written to %s", len(names), self._url)
 
 
 def _marks(store: Any) -> list[str]:

@@ -240,7 +240,7 @@ def _common(entry: Cursor, kind: StepKind, internal_name: str, links: Mapping[st
         attempts=attempts,
         is_cached=kind == "task" and is_cached(entry),
         catalog=catalog_request(entry.at("catalog")) if runs else CatalogRequest(),
-        endpoint=endpoint_request(entry.at("s3")) if kind == "task" else None,
+        endpoint=endpoint_request(entry) if kind == "task" else None,
         executor_config=executor_settings(entry, with_mode_config=not is_end),
     )
 

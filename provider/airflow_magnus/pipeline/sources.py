@@ -27,20 +27,27 @@ _OF_SEED = {
     "union": "unions are not there: give one input a list of patterns",
 }
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_OF_STORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_URL = re.compile(r"s3[an]?://([^/]+)/?(.*)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 OUT = "out"
 """The bucket that a step writes."""
 
 
-def endpoint_request(section: Cursor) -> EndpointRequest | None:
-    """Read ``s3`` of a step; None when it is not there or null."""
-    if section.value is None or section.as_mapping() is None:
+def endpoint_request(step: Cursor) -> EndpointRequest | None:
+    """Read ``s3`` of a step; None when it is not there."""
+    section = step.at("s3")
+    if section.value is None:
+        if step.has("s3"):
+            section.fault("is empty: name inputs, or write out: true", at_key=True)
+        return None
+    if section.as_mapping() is None:
         return None
     section.check_keys(_ENDPOINT_KEYS)
     inputs: dict[str, DataSource] = {}
     if section.at("inputs").value is not None and section.at("inputs").as_mapping() is not None:
         for name, entry in section.at("inputs").items():
-            if reason := _name_fault(name):
+            if reason := name_fault(name):
                 entry.fault(reason, at_key=True)
             source = _input(entry)
             if source is not None:
@@ -64,9 +71,7 @@ def endpoint_of(section: Mapping[str, Any]) -> EndpointRequest:
         ) from error
     report = Report()
     file = Path("s3")
-    found = endpoint_request(
-        Cursor(Document(file, "", {"s3": plain}, Place(None)), report, {"s3": plain}).at("s3")
-    )
+    found = endpoint_request(Cursor(Document(file, "", {"s3": plain}, Place(None)), report, {"s3": plain}))
     if report.faults or found is None:
         reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or ["s3 must be a mapping"]
         raise ConfigurationError("\n".join(reasons))
@@ -77,11 +82,12 @@ def _flag(entry: Cursor) -> bool:
     return entry.value is not None and bool(entry.as_flag())
 
 
-def _name_fault(name: str) -> str:
+def name_fault(name: str) -> str:
+    """Why a bucket of a step cannot be called so; "" when it can."""
     if name == OUT:
         return '"out" is the bucket that the step writes: give the input another name, and write out: true for it'
-    if not _BUCKET.fullmatch(name) or ".." in name:
-        return f'"{name}" cannot be a bucket: 3 to 63 of a-z, 0-9, "." and "-" are allowed'
+    if not _BUCKET.fullmatch(name) or ".." in name or re.fullmatch(r"[0-9.]+", name):
+        return f'"{name}" cannot be a bucket: 3 to 63 of a-z, 0-9, "." and "-" are allowed, with a letter'
     return ""
 
 
@@ -122,20 +128,33 @@ def data_source(entry: Cursor) -> DataSource | None:
 
 def _files(entry: Cursor) -> tuple[str, ...] | None:
     if isinstance(entry.value, str):
-        check_pattern(entry)
+        _check_pattern(entry)
         text = entry.as_text()
         return None if text is None else (text,)
     patterns = entry.as_texts()
     for index in range(len(entry.value)) if isinstance(entry.value, list) else ():
-        check_pattern(entry.at(index))
+        _check_pattern(entry.at(index))
     if patterns == ():
         entry.fault("must name a pattern at least")
     return patterns or None
 
 
+def _check_pattern(entry: Cursor) -> None:
+    url = _URL.fullmatch(str(entry.value))
+    if url is not None:
+        prefix = f", prefix: {url[2].rstrip('/')}" if url[2] else ""
+        entry.fault(f"is no pattern of files: for a bucket write from: {{bucket: {url[1]}{prefix}}}")
+    else:
+        check_pattern(entry)
+
+
 def _check_together(entry: Cursor, values: Collection[str]) -> None:
     """What cannot stand beside one another, and what must."""
     if "bucket" in values:
+        if not _BUCKET_OF_STORE.fullmatch(str(entry.at("bucket").value)):
+            entry.at("bucket").fault(
+                f'"{entry.at("bucket").value}" is no name of a bucket: write the name alone, and prefix: for what is in front of keys'
+            )
         _refuse(entry, values, ("run", "pipeline", "digest"), "bucket")
     else:
         for key in ("prefix", "conn_id"):

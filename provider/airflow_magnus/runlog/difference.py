@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from airflow_magnus.runlog.difference_records import RunDifference, StepDifference
 from airflow_magnus.runlog.pairs import MISSING, Pair, Pairs, differences, flat, merged
-from airflow_magnus.runlog.records import BranchLog, CodeIdentity, RunHeader, RunLog, Stage, StepLog
+from airflow_magnus.runlog.records import WRITTEN, BranchLog, CodeIdentity, RunHeader, RunLog, Stage, StepLog
 from airflow_magnus.runlog.sides import Sides, StepPair, parameters_of, records_parameters, side_of
 
 _GRAPHS = ("branches", "branch", "default")
@@ -193,7 +193,19 @@ def _certainty(identities: Sequence[CodeIdentity]) -> Literal["certain", "uncomm
 
 
 def _digests(step: StepLog, stage: Stage) -> dict[str, str]:
-    return {entry.name: entry.data_hash for entry in step.data_catalog if entry.stage == stage}
+    files = {entry.name: entry.data_hash for entry in step.data_catalog if entry.stage == stage}
+    return files | _objects_read(step) if stage == "get" else files
+
+
+def _objects_read(step: StepLog) -> dict[str, str]:
+    """What the step read by its S3 endpoint and is no file of the catalog: where it is → sha256, or ETag."""
+    files = {f"{e.catalog_handler_location}/{e.catalog_relative_path}" for e in step.data_catalog}
+    found: dict[str, list[str]] = {}
+    for access in step.objects:
+        if access.action == "read" and access.bucket != WRITTEN and access.source not in files:
+            name = access.source or f"s3://{access.bucket}/{access.key}"
+            found.setdefault(name, []).append(access.data_hash or f"ETag {access.etag}")
+    return {name: ", ".join(sorted(digests)) for name, digests in found.items()}
 
 
 def _failure(step: StepLog) -> str:

@@ -21,6 +21,8 @@ MARKED = "marked-"
 """How the id of an attempt begins that is no attempt, but a task's state that was set by hand."""
 OUTSIDE = "%put"
 """Name that stands among the steps of a run for files that a person has put; no step of a pipeline can be called so."""
+WRITTEN = "out"
+"""The bucket of a step's S3 endpoint that it writes; no input can be called so."""
 COMPOSITE_TYPES = frozenset({"parallel", "map", "dag", "conditional", "loop"})
 ENDS = ("success", "fail")
 

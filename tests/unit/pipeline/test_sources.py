@@ -54,10 +54,9 @@ def _file(folder: Path, s3: str) -> Path:
             "{inputs: {raw: {from: {bucket: lab, prefix: in/, conn_id: lab_s3}}}}",
             EndpointRequest({"raw": DataSource(bucket="lab", prefix="in/", conn_id="lab_s3")}),
         ),
-        ("null", None),
     ],
 )
-def test_an_endpoint_is_read(tmp_path: Path, s3: str, expected: EndpointRequest | None) -> None:
+def test_an_endpoint_is_read(tmp_path: Path, s3: str, expected: EndpointRequest) -> None:
     step = load_pipeline(_file(tmp_path, s3)).graph.steps["copy"]
     assert step.endpoint == expected
 
@@ -65,6 +64,10 @@ def test_an_endpoint_is_read(tmp_path: Path, s3: str, expected: EndpointRequest 
 @pytest.mark.parametrize(
     ("s3", "message"),
     [
+        ("null", "is empty: name inputs, or write out: true"),
+        ("{inputs: {10.0.0.1: {from: a}}}", '"10.0.0.1" cannot be a bucket'),
+        ('{inputs: {abc: {from: "s3://lab/in/"}}}', "write from: {bucket: lab, prefix: in}"),
+        ('{inputs: {abc: {from: {bucket: "s3://lab/in"}}}}', "write the name alone, and prefix:"),
         ("{}", "gives nothing: name inputs, or write out: true"),
         ("{out: false}", "gives nothing"),
         ("{out: maybe}", "must be true or false"),
