@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from aiohttp import web
 
-from airflow_magnus.gateway.call import CONDITIONS, Call
+from airflow_magnus.gateway.call import CONDITIONS, STORED, Call
 from airflow_magnus.gateway.conditions import check_read, check_write
 from airflow_magnus.gateway.documents import LARGEST, parse, rendered
 from airflow_magnus.gateway.faults import S3Error, not_implemented
@@ -25,14 +25,6 @@ from airflow_magnus.gateway.target import checked_key
 from airflow_magnus.gateway.uploads import Uploads
 
 _TYPE = "binary/octet-stream"
-_OVERRIDES = (
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-)
 
 
 class FolderBucket:
@@ -288,7 +280,7 @@ def _answered(held: Held, call: Call) -> dict[str, str]:
     }
     given = {
         name: call.target.query[f"response-{name}"]
-        for name in _OVERRIDES
+        for name in STORED
         if f"response-{name}" in call.target.query
     }
     if "partNumber" in call.target.query and held.parts:

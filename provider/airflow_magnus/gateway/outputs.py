@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
 
-from airflow_magnus.gateway.documents import parse
-from airflow_magnus.gateway.faults import S3Error
 from airflow_magnus.gateway.ledger import Ledger
 from airflow_magnus.gateway.passing import PassedOn
+from airflow_magnus.gateway.passing_lists import contents
 
 
 @dataclass(frozen=True)
@@ -33,25 +31,8 @@ class Output:
 async def listed(bucket: PassedOn, ledger: Ledger) -> list[Output]:
     """All that lies in a writable bucket. Cost: 1 LIST for each 1,000 objects."""
     found: list[Output] = []
-    token = ""
-    while True:
-        query = {"list-type": "2", "prefix": bucket.prefix, "encoding-type": "url"}
-        query |= {"continuation-token": token} if token else {}
-        async with bucket.upstream.ask(bucket.store, "GET", None, query=query) as answer:
-            if answer.status != 200:
-                raise S3Error(
-                    "InternalError", f"the store answered {answer.status} to a list", status=answer.status
-                )
-            root = parse(await answer.document())
-        is_url = root.findtext("EncodingType") == "url"
-        for item in root.iter("Contents"):
-            key = item.findtext("Key", "")
-            key = unquote_plus(key) if is_url else key
-            if not key.startswith(bucket.prefix):
-                continue
-            name, etag = key.removeprefix(bucket.prefix), item.findtext("ETag", "").strip('"')
-            size = int(item.findtext("Size", "0"))
-            found.append(Output(bucket.name, name, name, size, etag, ledger.digest(bucket.name, name, etag)))
-        token = root.findtext("NextContinuationToken", "")
-        if not token:
-            return found
+    async for key, item in contents(bucket, bucket.prefix):
+        name, etag = key.removeprefix(bucket.prefix), item.findtext("ETag", "").strip('"')
+        size = int(item.findtext("Size", "0"))
+        found.append(Output(bucket.name, name, name, size, etag, ledger.digest(bucket.name, name, etag)))
+    return found
