@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import REGION
 
 SEVERAL = {f"many/{number:03}.txt": f"number {number}".encode() for number in range(25)}
 OBJECTS = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_magnus.gateway.operations import REGION
+from airflow_magnus.gateway.views import REGION
 from gateway_stage import OBJECTS, SEVERAL, Stage, code_of
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,24 @@ def environment():
     assert os.environ["AWS_ACCESS_KEY_ID"] == os.environ["AWS_SECRET_ACCESS_KEY"]
     return {"names": names, "token": os.environ["AWS_ACCESS_KEY_ID"][:4]}
 '''
+
+
+LATE = """
+import boto3, threading
+
+def write():
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket="out", Key="first", Body=b"x")
+
+    def on_and_on():
+        for number in range(400):
+            try:
+                s3.put_object(Bucket="out", Key=f"late-{number}", Body=b"x")
+            except Exception:
+                return
+
+    threading.Thread(target=on_and_on, daemon=True).start()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -418,3 +439,28 @@ def test_recorded_input_that_is_gone_fails_what_lists_it(execute: Execute, proje
     log = execute(linear({"make": MAKE, "remove": remove, "look": given("**")}), "--run-id", "r1")
     assert log.status == "FAIL"
     assert "its file is gone from the catalog" in log.steps["look"].attempts[0].message
+
+
+def test_missing_extra_is_named(execute: Execute, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "aiohttp" else find(name, *more)
+    )
+    log = execute(only(shell("true", s3={"out": True})))
+    assert "airflow-provider-magnus[gateway]" in log.steps["only"].attempts[0].message
+
+
+def test_process_of_the_task_does_not_load_what_serves() -> None:
+    code = "import sys, airflow_magnus.operators.endpoint; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_write_that_outlives_the_command_is_noted_or_refused(execute: Execute, project: Path) -> None:
+    """The run log's objects and the catalog say the same, whenever the last write came."""
+    (project / "late.py").write_text(LATE)
+    log = execute(only(python("late.write", s3={"out": True})), "--run-id", "r1")
+    assert log.status == "SUCCESS", log.to_json()
+    puts = {entry.name for entry in log.steps["only"].data_catalog if entry.stage == "put"}
+    written = {o.key for o in log.steps["only"].objects if o.action == "write"}
+    assert puts == written
+    assert "first" in puts

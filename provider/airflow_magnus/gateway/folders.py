@@ -16,10 +16,9 @@ from airflow_magnus.gateway.conditions import check_read, check_write
 from airflow_magnus.gateway.documents import LARGEST, parse, rendered
 from airflow_magnus.gateway.faults import S3Error, not_implemented
 from airflow_magnus.gateway.held import Files, Held, Written, now
-from airflow_magnus.gateway.ledger import Ledger
+from airflow_magnus.gateway.ledger import Ledger, Output
 from airflow_magnus.gateway.listing import Fact, list_document, refuse_gaps
 from airflow_magnus.gateway.opened import Opened, requested
-from airflow_magnus.gateway.outputs import Output
 from airflow_magnus.gateway.payload import CHECKSUM
 from airflow_magnus.gateway.target import checked_key
 from airflow_magnus.gateway.uploads import Uploads

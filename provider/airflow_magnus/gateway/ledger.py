@@ -32,6 +32,25 @@ class Passed:
     times: int = 0
 
 
+@dataclass(frozen=True)
+class Output:
+    """One object that a step has written.
+
+    :param name: visible key.
+    :param below: where its bytes are, below the prefix or folder of the view.
+    :param size: bytes.
+    :param etag: without quotes.
+    :param sha256: hex; "" where the bytes did not pass in one piece.
+    """
+
+    bucket: str
+    name: str
+    below: str
+    size: int
+    etag: str
+    sha256: str
+
+
 class Ledger:
     """The memory of one gateway. A write of a key takes the place of the one before; reads are kept by ETag."""
 

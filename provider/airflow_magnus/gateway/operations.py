@@ -17,9 +17,8 @@ from airflow_magnus.gateway.faults import S3Error, no_such_bucket, not_implement
 from airflow_magnus.gateway.listing import timestamp
 from airflow_magnus.gateway.opened import Opened
 from airflow_magnus.gateway.rewriting import OWNER
+from airflow_magnus.gateway.views import REGION
 
-REGION = "eu-central-1"
-"""Where all buckets are, for the clients: one for which boto3 signs URLs by version 4. Signatures may name any."""
 _LONGEST_WRITE = 600.0
 """Seconds that a write may go on when the command has ended."""
 _UNKNOWN_TO_BUCKETS = {

@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from airflow_magnus.gateway.ledger import Ledger
+from airflow_magnus.gateway.ledger import Ledger, Output
 from airflow_magnus.gateway.passing import PassedOn
 from airflow_magnus.gateway.passing_lists import contents
-
-
-@dataclass(frozen=True)
-class Output:
-    """One object that a step has written.
-
-    :param name: visible key.
-    :param below: where its bytes are, below the prefix or folder of the view.
-    :param size: bytes.
-    :param etag: without quotes.
-    :param sha256: hex; "" where the bytes did not pass in one piece.
-    """
-
-    bucket: str
-    name: str
-    below: str
-    size: int
-    etag: str
-    sha256: str
 
 
 async def listed(bucket: PassedOn, ledger: Ledger) -> list[Output]:

@@ -20,10 +20,8 @@ from typing import Any
 
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.gateway.channel import Message, receive, send
-from airflow_magnus.gateway.ledger import Passed
-from airflow_magnus.gateway.operations import REGION
-from airflow_magnus.gateway.outputs import Output
-from airflow_magnus.gateway.views import Origin, View, as_message, origin_as_message
+from airflow_magnus.gateway.ledger import Output, Passed
+from airflow_magnus.gateway.views import REGION, Origin, View, as_message, origin_as_message
 from airflow_magnus.runlog.records import WRITTEN
 
 log = logging.getLogger(__name__)

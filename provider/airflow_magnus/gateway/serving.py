@@ -15,9 +15,9 @@ from airflow_magnus.gateway.channel import Message
 from airflow_magnus.gateway.dropping import drop
 from airflow_magnus.gateway.faults import S3Error
 from airflow_magnus.gateway.folders import FolderBucket
-from airflow_magnus.gateway.ledger import Ledger
+from airflow_magnus.gateway.ledger import Ledger, Output
 from airflow_magnus.gateway.operations import Operations
-from airflow_magnus.gateway.outputs import Output, listed
+from airflow_magnus.gateway.outputs import listed
 from airflow_magnus.gateway.passing_lists import Listed
 from airflow_magnus.gateway.persistence import persistently
 from airflow_magnus.gateway.server import GatewayServer

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import boto3
 
 
+REGION = "eu-central-1"
+"""Where all buckets are, for the clients: one for which boto3 signs URLs by version 4. Signatures may name any."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """A bucket of a real store, and who may ask it.

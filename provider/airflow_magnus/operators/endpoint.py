@@ -109,6 +109,8 @@ class StepEndpoint:
         :raises GatewayError: when the gateway is gone.
         :raises CatalogError: when what was written cannot be part of the catalog.
         """
+        if self._request.out:
+            self._serving.seal()  # what is written after the note would be missing in it
         self._note()
         if not self._request.out:
             return []
