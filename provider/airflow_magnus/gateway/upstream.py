@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -160,6 +160,14 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
 
+    def close_at_once(self) -> None:
+        """End all connections where nothing can be awaited any more."""
+        if self._session is not None and self._session.connector is not None:
+            closing = self._session.connector.close().__await__()
+            with suppress(StopIteration, RuntimeError):  # its loop may be closed
+                next(closing)  # as far as it comes without waiting: all sockets are closed by then
+            closing.close()
+
     @asynccontextmanager
     async def ask(
         self,
@@ -194,8 +202,13 @@ class Upstream:
                             "ServiceUnavailable", "the credentials had ended, and are new now: ask again"
                         )
                     if code in _MISCONFIGURED:
-                        log.error("the store of bucket %s refuses the gateway: %s", store.bucket, code)
-                        raise S3Error("InternalError", f"the store refuses the gateway's own request: {code}")
+                        log.error(
+                            "the store of bucket %s refuses the keys or the region: %s", store.bucket, code
+                        )
+                        raise S3Error(
+                            "InternalError",
+                            f"the store refuses the keys or the region that it is asked with: {code}",
+                        )
                     has_answer = True
                     yield answer
                     return
