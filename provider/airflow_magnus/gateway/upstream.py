@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -37,6 +38,8 @@ _MISCONFIGURED = (
     "SignatureDoesNotMatch",
     "TemporaryRedirect",
 )
+_AT_ONCE = 256 * 1024
+"""Bytes of a body that are sent in one piece."""
 _REFUSALS = (301, 307, 400, 401, 403)
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -234,7 +237,7 @@ class Upstream:
             method,
             URL(url, encoded=True),
             headers=_signed(store, method, url, headers, payload),
-            data=content or None,
+            data=_in_pieces(content),
             allow_redirects=False,
             ssl=self._trust(store.verify),
             proxy=store.proxy,
@@ -246,6 +249,13 @@ class Upstream:
                 ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
             )
         return self._tls[verify]
+
+
+def _in_pieces(content: Content) -> Any:
+    """A body as it is sent: a large one whole would hold up the loop."""
+    if isinstance(content, bytes) and len(content) > _AT_ONCE:
+        return io.BytesIO(content)
+    return content or None
 
 
 async def _code_of(answer: Answer, method: str) -> str:

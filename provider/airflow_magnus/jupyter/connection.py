@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from weakref import WeakKeyDictionary, finalize
 
 from airflow_magnus.gateway.faults import S3Error
 from airflow_magnus.gateway.upstream import EMPTY, Answer, Store, Upstream
-from airflow_magnus.jupyter.credentials import Authentication, CurrentCredentials
+from airflow_magnus.jupyter.credentials import Authentication, CurrentCredentials, Signing
 
 _TRIES = 5
 _FIRST_PAUSE = 0.2
@@ -34,15 +35,27 @@ class _OfLoop:
     """Connections and credentials of one event loop."""
 
     def __init__(self, store: Store, make: Callable[[], Authentication]) -> None:
-        self.store = replace(store)
+        self._store = store
         self.credentials = CurrentCredentials(make)
         self.upstream = Upstream(self._renew)
         self.upstream.start()
+        self._asked: dict[int, tuple[Store, Signing]] = {}
+        self._numbers = count()
         finalize(self, self.upstream.close_at_once)
 
-    async def _renew(self, _: int) -> None:
-        await self.credentials.renew()
-        self.store.keys = (await self.credentials.signing()).keys
+    @contextmanager
+    def signed_for(self, signing: Signing) -> Iterator[Store]:
+        """The store for one request, so that it is known which keys were refused."""
+        store = replace(self._store, number=next(self._numbers), keys=signing.keys)
+        self._asked[store.number] = store, signing
+        try:
+            yield store
+        finally:
+            del self._asked[store.number]
+
+    async def _renew(self, number: int) -> None:
+        store, refused = self._asked[number]
+        store.keys = (await self.credentials.renewed(refused)).keys
 
 
 class Connection:
@@ -106,17 +119,12 @@ class Connection:
     ) -> AsyncIterator[Answer]:
         own = self._of_loop()
         signing = await own.credentials.signing()
-        own.store.keys = signing.keys
-        async with own.upstream.ask(
-            own.store,
-            method,
-            key,
-            query=query,
-            headers={**(headers or {}), **signing.headers},
-            content=content,
-            payload=payload,
-        ) as answer:
-            yield answer
+        sent = {**(headers or {}), **signing.headers}
+        with own.signed_for(signing) as store:
+            async with own.upstream.ask(
+                store, method, key, query=query, headers=sent, content=content, payload=payload
+            ) as answer:
+                yield answer
 
     def _of_loop(self) -> _OfLoop:
         loop = asyncio.get_running_loop()

@@ -25,8 +25,20 @@ class S3ContentsManager(WrittenContents):
     def _default_checkpoints_class(self) -> type[S3Checkpoints]:
         return S3Checkpoints
 
+    async def delete(self, path: str) -> None:
+        """Remove a file with its checkpoints, or a folder; the folder that it was in stays. Cost: 2 LIST more."""
+        await super().delete(path)
+        with told_of(path):
+            await self.tree.keep_parent(checked(path))
+
+    async def rename(self, old_path: str, new_path: str) -> None:
+        """Rename a file with its checkpoints, or a folder; the folder that it was in stays. Cost: 2 LIST more."""
+        await super().rename(old_path, new_path)
+        with told_of(old_path):
+            await self.tree.keep_parent(checked(old_path))
+
     async def delete_file(self, path: str) -> None:
-        """Remove a file, or a folder with all that lies in it. Cost: 2 LIST, and 1 request for each 1,000 objects."""
+        """Remove a file, or a folder with all that lies in it. Cost: 1 LIST, 1 for each 1,000 objects of a folder, and 1 request for each 1,000 objects."""
         path = self._changeable(path, "delete")
         with told_of(path):
             look = await self._there(path)
@@ -34,7 +46,7 @@ class S3ContentsManager(WrittenContents):
         self.forget(path)
 
     async def rename_file(self, old_path: str, new_path: str) -> None:
-        """Rename a file or folder by copies inside the store. Cost: 3 LIST, a copy of each object, 1 removal for 1,000."""
+        """Rename a file or folder by copies inside the store. Cost: 4 LIST, a copy of each object, 1 removal for 1,000."""
         old_path, new_path = self._changeable(old_path, "rename"), self._changeable(new_path, "rename")
         if new_path == old_path:
             return

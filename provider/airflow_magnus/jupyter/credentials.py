@@ -16,7 +16,6 @@ AHEAD = timedelta(minutes=5)
 """For so long before their end credentials are renewed; those that last shorter at half of their time."""
 _UNTOLD = 10.0
 """Seconds for which credentials are kept that do not say when they end."""
-_JUST_NOW = 5.0
 _TOKEN = "x-amz-security-token"
 
 
@@ -63,7 +62,7 @@ class CurrentCredentials:
         self._authentication = make()
         self._lock = asyncio.Lock()
         self._signing: Signing | None = None
-        self._until = self._renewed = 0.0
+        self._until = 0.0
         self._end: datetime | None = None
 
     async def signing(self) -> Signing:
@@ -76,13 +75,15 @@ class CurrentCredentials:
             assert self._signing is not None
             return self._signing
 
-    async def renew(self) -> None:
-        """Get new ones though the old ones seemed to last: the store has refused them."""
+    async def renewed(self, refused: Signing) -> Signing:
+        """What to sign with now that the store has refused what seemed to last; asked for once, whoever waits."""
         async with self._lock:
-            if time.monotonic() - self._renewed > _JUST_NOW:
+            if self._signing is None or self._signing.keys == refused.keys:
                 self._authentication = self._make()
                 self._signing = None
                 await self._ask()
+            assert self._signing is not None
+            return self._signing
 
     async def _ask(self) -> None:
         now = datetime.now(UTC)
@@ -97,7 +98,6 @@ class CurrentCredentials:
             return
         self._signing, self._end = _signing_of(creds), creds.expires_at
         self._until = time.monotonic() + _seconds(creds.expires_at, now)
-        self._renewed = time.monotonic()
 
 
 def _seconds(expires_at: datetime | None, now: datetime) -> float:

@@ -126,12 +126,10 @@ class Tree:
         """Move a file inside the store."""
         await self.copy_file(old, new, fact)
         await self.bucket.delete([self.keys.file(old)])
-        await self.keep_folder(parent_of(old))
 
     async def move_folder(self, old: str, new: str) -> None:
         """Move a folder inside the store."""
         await move_prefix(self.bucket, self.keys.folder(old), self.keys.folder(new), self.largest)
-        await self.keep_folder(parent_of(old))
 
     async def delete(self, path: str, look: Look) -> None:
         """Remove a file, or a folder with all that lies in it."""
@@ -139,12 +137,12 @@ class Tree:
             await delete_prefix(self.bucket, self.keys.folder(path))
         else:
             await self.bucket.delete([self.keys.file(path)])
-        await self.keep_folder(parent_of(path))
 
-    async def keep_folder(self, path: str) -> None:
+    async def keep_parent(self, path: str) -> None:
         """Let a folder outlive what was last in it. Cost: 1 LIST, and 1 PUT when it is empty now."""
-        if path and not await self._has_key(self.keys.folder(path)):
-            await self.make_folder(path)
+        folder = parent_of(path)
+        if folder and not await self._has_key(self.keys.folder(folder)):
+            await self.make_folder(folder)
 
     async def _has_key(self, prefix: str) -> bool:
         return bool((await self.bucket.first_page(prefix, most=1)).objects)
