@@ -10,6 +10,7 @@ from traitlets import default
 
 from airflow_magnus.jupyter.checkpoints import S3Checkpoints
 from airflow_magnus.jupyter.errors import told_of
+from airflow_magnus.jupyter.files import S3FilesHandler
 from airflow_magnus.jupyter.models import Model
 from airflow_magnus.jupyter.paths import checked, is_hidden, joined, name_of, parent_of
 from airflow_magnus.jupyter.tree import Look, conflicts
@@ -24,6 +25,14 @@ class S3ContentsManager(WrittenContents):
     @default("checkpoints_class")
     def _default_checkpoints_class(self) -> type[S3Checkpoints]:
         return S3Checkpoints
+
+    @default("files_handler_class")
+    def _default_files_handler_class(self) -> type[S3FilesHandler]:
+        return S3FilesHandler
+
+    @default("files_handler_params")
+    def _default_files_handler_params(self) -> dict[str, str]:
+        return {"path": ""}  # that handler's base wants a folder, and is never asked for what is in it
 
     async def delete(self, path: str) -> None:
         """Remove a file with its checkpoints, or a folder; the folder that it was in stays. Cost: 2 LIST more."""
