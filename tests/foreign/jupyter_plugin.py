@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import json
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from uuid import uuid4
 
 import pytest
 from jupyter_server.services.contents import filecheckpoints, filemanager, largefilemanager
-from traitlets import Bool, TraitError, Type, Unicode, default, validate
+from traitlets import Bool, TraitError, Unicode, default, validate
 
 from airflow_magnus.jupyter import S3Checkpoints, S3ContentsManager
 from airflow_magnus.jupyter.authentication import JupyterS3SecretAccessKeyAuthentication
@@ -179,24 +177,6 @@ for _name in _CALLS:
     setattr(Mirrored, _name, _in_step(_name))
 
 
-class Waiting(Mirrored):
-    """The same for suites that know no coroutines: each call ends before it gives anything."""
-
-
-def _awaited(name: str) -> Callable[..., Any]:
-    def call(self: Waiting, *args: Any, **options: Any) -> Any:
-        method = getattr(super(Waiting, self), name)
-        if threading.current_thread() is _thread:
-            return method(*args, **options)
-        return asyncio.run_coroutine_threadsafe(method(*args, **options), _loop).result(60)
-
-    return call
-
-
-_loop = asyncio.new_event_loop()
-_thread = threading.Thread(target=_loop.run_forever, daemon=True)
-
-
 def _replace() -> None:
     for module in (filemanager, largefilemanager):
         for name in (
@@ -221,7 +201,6 @@ def _replace() -> None:
 
 
 _replace()
-_ = (Type, inspect)
 
 
 @pytest.hookimpl(wrapper=True)
