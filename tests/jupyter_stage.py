@@ -11,6 +11,20 @@ from traitlets.config import Config
 from airflow_magnus.jupyter import JupyterS3, JupyterS3SecretAccessKeyAuthentication
 from servers.s3 import S3Server
 
+SEED = """\
+from airflow_magnus.jupyter import JupyterS3, JupyterS3SecretAccessKeyAuthentication
+c = get_config()
+c.NotebookApp.contents_manager_class = JupyterS3
+c.JupyterS3.aws_region = 'eu-west-1'
+c.JupyterS3.aws_s3_bucket = {bucket!r}
+c.JupyterS3.aws_s3_host = {host!r}
+c.JupyterS3.prefix = 'some-prefix/'
+from airflow_magnus.jupyter import JupyterS3SecretAccessKeyAuthentication
+c.JupyterS3.authentication_class = JupyterS3SecretAccessKeyAuthentication
+c.JupyterS3SecretAccessKeyAuthentication.aws_access_key_id = 'test-access'
+c.JupyterS3SecretAccessKeyAuthentication.aws_secret_access_key = 'test-secret'
+"""
+"""The configuration of seed 002, its import lines changed, with a bucket and a host."""
 _numbers = count(1)
 
 

@@ -19,25 +19,12 @@ from traitlets.config import Config
 
 from airflow_magnus.jupyter import AwsCreds, JupyterS3, JupyterS3Authentication, S3ContentsManager
 from airflow_magnus.jupyter.credentials import CurrentCredentials
-from jupyter_stage import Stage, manager_of
+from jupyter_stage import SEED, Stage, manager_of
 from servers.memory import MemoryServer
 from servers.s3 import S3Server
 
 pytestmark = pytest.mark.anyio
 
-SEED = """\
-from {module} import JupyterS3, JupyterS3SecretAccessKeyAuthentication
-c = get_config()
-c.NotebookApp.contents_manager_class = JupyterS3
-c.JupyterS3.aws_region = 'eu-west-1'
-c.JupyterS3.aws_s3_bucket = {bucket!r}
-c.JupyterS3.aws_s3_host = {host!r}
-c.JupyterS3.prefix = 'some-prefix/'
-from {module} import JupyterS3SecretAccessKeyAuthentication
-c.JupyterS3.authentication_class = JupyterS3SecretAccessKeyAuthentication
-c.JupyterS3SecretAccessKeyAuthentication.aws_access_key_id = 'test-access'
-c.JupyterS3SecretAccessKeyAuthentication.aws_secret_access_key = 'test-secret'
-"""
 FORGOTTEN = "from traitlets import Dict, Unicode\nfrom airflow_magnus.jupyter import Datetime\n"
 USERS_OWN = """\
 import datetime
@@ -104,7 +91,7 @@ async def works(manager: S3ContentsManager) -> bool:
 
 async def test_configuration_of_the_seed_works(moto: S3Server, tmp_path: Path) -> None:
     bucket = moto.make_bucket()
-    text = SEED.format(module="airflow_magnus.jupyter", bucket=bucket, host=moto.endpoint)
+    text = SEED.format(bucket=bucket, host=moto.endpoint)
     config = loaded(text, tmp_path)
     manager = config.NotebookApp.contents_manager_class(config=config)
     assert isinstance(manager, JupyterS3)

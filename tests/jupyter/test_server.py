@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_stage import Stage, stage_of
+from jupyter_stage import SEED, Stage, stage_of
 from servers.jupyter import JupyterServer, jupyter_server
 from servers.memory import MemoryServer
 
@@ -86,3 +86,13 @@ def test_kernels_run_in_a_folder_of_the_machine(served: tuple[JupyterServer, Sta
     status, answer, _ = server.call("POST", "/api/sessions", body)
     assert status == 201, answer
     assert server.call("DELETE", f"/api/sessions/{json.loads(answer)['id']}")[0] == 204
+
+
+def test_configuration_of_the_seed_works_in_jupyterlab(memory: MemoryServer, tmp_path: Path) -> None:
+    memory.set_rules()
+    bucket = memory.make_bucket()
+    memory.client().put_object(Bucket=bucket, Key="some-prefix/of the seed.txt", Body=b"x")
+    text = SEED.format(bucket=bucket, host=memory.endpoint)
+    with jupyter_server(tmp_path, memory, bucket, kind="lab", text=text) as server:
+        _, body, _ = server.call("GET", "/api/contents")
+    assert [entry["name"] for entry in json.loads(body)["content"]] == ["of the seed.txt"]

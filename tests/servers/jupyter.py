@@ -27,6 +27,8 @@ c.JupyterS3.prefix = {prefix!r}
 c.JupyterS3.authentication_class = JupyterS3SecretAccessKeyAuthentication
 c.JupyterS3SecretAccessKeyAuthentication.aws_access_key_id = {server.access_key!r}
 c.JupyterS3SecretAccessKeyAuthentication.aws_secret_access_key = {server.secret_key!r}
+"""
+_OF_TESTS = """
 c.IdentityProvider.token = {token!r}
 c.ServerApp.allow_root = True
 c.ServerApp.open_browser = False
@@ -55,16 +57,24 @@ class JupyterServer:
 
 @contextmanager
 def jupyter_server(
-    folder: Path, server: S3Server, bucket: str, *, kind: str = "server", prefix: str = "", more: str = ""
+    folder: Path,
+    server: S3Server,
+    bucket: str,
+    *,
+    kind: str = "server",
+    prefix: str = "",
+    text: str = "",
+    more: str = "",
 ) -> Iterator[JupyterServer]:
     """A server below ``folder``.
 
     :param kind: ``server`` or ``lab``.
-    :param more: further lines of its configuration.
+    :param text: its configuration; "": one by keys.
+    :param more: further lines of it.
     """
     port, config = free_port(), folder / "jupyter_server_config.py"
-    text = _CONFIG.format(server=server, bucket=bucket, prefix=prefix, token=TOKEN)
-    config.write_text(text + more)
+    text = text or _CONFIG.format(server=server, bucket=bucket, prefix=prefix)
+    config.write_text(text + more + _OF_TESTS.format(token=TOKEN))
     (folder / "work").mkdir()
     with ended_together(folder) as programs:
         programs.start(

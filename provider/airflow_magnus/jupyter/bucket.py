@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote_plus
@@ -104,7 +104,7 @@ class Bucket:
             return None
         if reply.status != 200:
             raise refused(reply, f"read {key!r}")
-        return fact_of(reply.headers), reply.body
+        return replace(fact_of(reply.headers), size=len(reply.body)), reply.body
 
     async def put(
         self, key: str, content: bytes, *, kind: str = "", conditions: Mapping[str, str] | None = None

@@ -95,6 +95,9 @@ class Connection:
                     reply = Reply(answer.status, answer.headers, body)
                 if reply.status not in _PASSING or not left:
                     return reply
+            except ConnectionError as error:  # in the middle of an answer
+                if not left or not may_repeat:
+                    raise S3Error("ServiceUnavailable", f"the store's answer broke off: {error}") from error
             except S3Error as error:
                 if error.status != 503 or not left or not may_repeat:
                     raise
