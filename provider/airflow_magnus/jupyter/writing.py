@@ -99,17 +99,20 @@ class WrittenContents(ReadContents):
         conditions = await self._conditions(path)
         media = _NOTEBOOK if kind == "notebook" else _media_type(path)
         try:
-            await self.tree.write(path, content, media, conditions)
+            etag = await self.tree.write(path, content, media, conditions)
         except S3Error as error:
             raise self._told_of_change(error, path) from error
-        return await self._saved(path, kind)
+        return await self._saved(path, kind, etag)
 
-    async def _saved(self, path: str, kind: str) -> Model:
-        """The model of a file that was just written. A notebook has one checkpoint from the beginning."""
+    async def _saved(self, path: str, kind: str, etag: str = "") -> Model:
+        """The model of a file that was just written. A notebook has one checkpoint from the beginning.
+
+        :param etag: of what was written, where the store has told: others may have written since.
+        """
         look = await self.tree.look(path)
         if look.fact is None:
             raise HTTPError(409, f"{path} was removed by others while it was saved")
-        self.remember(path, look.fact.etag)
+        self.remember(path, etag or look.fact.etag)
         if kind == "notebook":
             await self._have_checkpoint(path, look.fact, has_below=look.has_below)
         return file_model(path, look.fact.modified, look.fact.size, kind=kind)
@@ -138,9 +141,7 @@ class WrittenContents(ReadContents):
         return {"If-None-Match": "*"} if etag is None else {"If-Match": f'"{etag}"'}
 
     def _told_of_change(self, error: S3Error, path: str) -> Exception:
-        if error.code in ("PreconditionFailed", "ConditionalRequestConflict") or error.status in (409, 412):
-            return HTTPError(409, _CHANGED.format(path=path))
-        if self.conditional_saves and error.status == 404:  # If-Match on what is gone
+        if self.conditional_saves and error.status in (404, 409, 412):  # 404: what was opened is gone
             return HTTPError(409, _CHANGED.format(path=path))
         return error
 
