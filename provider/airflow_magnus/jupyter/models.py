@@ -15,6 +15,7 @@ from tornado.web import HTTPError
 
 from airflow_magnus.jupyter.paths import name_of
 
+mimetypes.init()  # it reads files of this machine: now, and not while a page waits
 NO_TIME = datetime.fromtimestamp(0, UTC)
 Model = dict[str, Any]
 
