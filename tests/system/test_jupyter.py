@@ -50,36 +50,35 @@ def lab(moto_server: str, tmp_path: Path) -> Iterator[tuple[Page, Any, str]]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(f"{jupyter.url}/lab?token={TOKEN}&reset")
         page.wait_for_selector(".jp-DirListing-content", timeout=60_000)
-        try:
-            yield page, client, bucket
-        except BaseException:
-            page.screenshot(path=str(tmp_path / "failed.png"))
-            raise
-        finally:
-            browser.close()
+        yield page, client, bucket
+        browser.close()
 
 
 def test_afternoon_of_a_person(lab: tuple[Page, Any, str], tmp_path: Path) -> None:
     page, client, bucket = lab
+    try:
+        _afternoon(page, client, bucket, tmp_path)
+    except BaseException:
+        _take(page, "failed", tmp_path)
+        raise
+    there = _keys(client, bucket)
+    assert {f"notebooks/Untitled Folder/{name}" for name in ("", "orders.ipynb", "red.png")} <= there
+    assert not any("Untitled.ipynb" in key for key in there)
+
+
+def _afternoon(page: Page, client: Any, bucket: str, folder: Path) -> None:
     _make_folder(page)
     _make_notebook(page)
     _type_and_run(page, "sum(range(10))")
     page.wait_for_selector(".jp-OutputArea-output >> text=45", timeout=60_000)
-    page.keyboard.press("Control+s")
+    _choose(page, "docmanager:save")
     _wait_for(page, lambda: len(_checkpoints(client, bucket)) >= 2)
     page.wait_for_timeout(1500)
-    _take(page, "notebook", tmp_path)
+    _take(page, "notebook", folder)
     _restore(page, client, bucket)
     _rename(page)
-    _upload(page, tmp_path)
-    _open_run(page, tmp_path)
-    there = _keys(client, bucket)
-    assert {
-        "notebooks/Untitled Folder/",
-        "notebooks/Untitled Folder/orders.ipynb",
-        "notebooks/Untitled Folder/red.png",
-    } <= there
-    assert not any("Untitled.ipynb" in key for key in there)
+    _upload(page, folder)
+    _open_run(page, folder)
 
 
 def _make_folder(page: Page) -> None:
@@ -109,8 +108,7 @@ def _restore(page: Page, client: Any, bucket: str) -> None:
     page.click(".jp-Notebook .jp-Cell .cm-content >> nth=0")
     page.keyboard.press("End")
     page.keyboard.type("  # spoilt")
-    page.click("#jp-MainMenu >> text=File")
-    page.click(".lm-Menu-item >> text=Revert Notebook to Checkpoint")
+    _choose(page, "docmanager:restore-checkpoint")
     page.click(".jp-Dialog-button.jp-mod-accept")
     page.wait_for_function(
         "() => !document.querySelector('.jp-Notebook').innerText.includes('spoilt')", timeout=30_000
@@ -118,6 +116,12 @@ def _restore(page: Page, client: Any, bucket: str) -> None:
     key = "notebooks/Untitled Folder/Untitled.ipynb"
     saved = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert saved["cells"][0]["source"] == "sum(range(10))"
+
+
+def _choose(page: Page, command: str) -> None:
+    """Choose a command of the menu File."""
+    page.click("#jp-MainMenu .lm-MenuBar-item:has-text('File')")
+    page.click(f".lm-Menu-item[data-command='{command}']")
 
 
 def _rename(page: Page) -> None:

@@ -129,6 +129,10 @@ class Bucket:
         reply = await self.connection.ask(
             "PUT", key, headers=headers, content=content, may_repeat=not conditions
         )
+        if reply.status == 412 and '"' in headers.get("If-Match", ""):
+            # Ceph compares it with its quotes. What is not a match stays none without them.
+            headers["If-Match"] = headers["If-Match"].strip('"')
+            reply = await self.connection.ask("PUT", key, headers=headers, content=content, may_repeat=False)
         if reply.status != 200:
             raise refused(reply, f"write {key!r}")
         return reply.headers.get("ETag", "").strip('"')

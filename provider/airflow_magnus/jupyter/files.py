@@ -25,7 +25,7 @@ class S3FilesHandler(FilesHandler):
     """``/files/…`` of :class:`S3ContentsManager`."""
 
     @web.authenticated
-    @authorized
+    @authorized  # type: ignore[untyped-decorator]
     async def get(self, path: str, include_body: bool = True) -> None:
         """Pass a file on. Cost: 1 GET; no more of it is in memory than a few blocks."""
         manager: Any = self.contents_manager
