@@ -67,11 +67,13 @@ def test_afternoon_of_a_person(lab: tuple[Page, Any, str], tmp_path: Path) -> No
 
 
 def _afternoon(page: Page, client: Any, bucket: str, folder: Path) -> None:
+    page.add_style_tag(content=".Toastify { display: none }")  # it asks about news
     _make_folder(page)
     _make_notebook(page)
     _type_and_run(page, "sum(range(10))")
     page.wait_for_selector(".jp-OutputArea-output >> text=45", timeout=60_000)
     _choose(page, "docmanager:save")
+    _confirm(page)  # the name, at the first time
     _wait_for(page, lambda: len(_checkpoints(client, bucket)) >= 2)
     page.wait_for_timeout(1500)
     _take(page, "notebook", folder)
@@ -109,19 +111,26 @@ def _restore(page: Page, client: Any, bucket: str) -> None:
     page.keyboard.press("End")
     page.keyboard.type("  # spoilt")
     _choose(page, "docmanager:restore-checkpoint")
-    page.click(".jp-Dialog-button.jp-mod-accept")
+    page.wait_for_selector(".jp-Dialog-footer")
+    while page.locator(".jp-Dialog-footer").count():  # which one, and whether
+        _confirm(page)
+        page.wait_for_timeout(700)
     page.wait_for_function(
         "() => !document.querySelector('.jp-Notebook').innerText.includes('spoilt')", timeout=30_000
     )
     key = "notebooks/Untitled Folder/Untitled.ipynb"
     saved = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
-    assert saved["cells"][0]["source"] == "sum(range(10))"
+    assert "".join(saved["cells"][0]["source"]) == "sum(range(10))"
 
 
 def _choose(page: Page, command: str) -> None:
     """Choose a command of the menu File."""
     page.click("#jp-MainMenu .lm-MenuBar-item:has-text('File')")
     page.click(f".lm-Menu-item[data-command='{command}']")
+
+
+def _confirm(page: Page) -> None:
+    page.click(".jp-Dialog-footer button >> nth=-1")
 
 
 def _rename(page: Page) -> None:
