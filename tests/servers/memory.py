@@ -68,6 +68,7 @@ class Memory:
     def __init__(self) -> None:
         self._objects = _Objects()
         self._uploads: dict[str, dict[int, bytes]] = {}
+        self._kept: dict[str, dict[str, str]] = {}
         self._rules: dict[str, Any] = {}
         self._log: list[tuple[str, str, str]] = []
 
@@ -130,7 +131,11 @@ class Memory:
             return _refusal(412, "PreconditionFailed")
         if self._rules.get("refuses_below") and self._objects.excludes(key):
             return _refusal(400, "ParentIsObject")
-        kept = {name: value for name, value in request.headers.items() if name.lower() == "content-type"}
+        kept = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() == "content-type" or name.lower().startswith("x-amz-meta-")
+        }
         source = unquote(request.headers.get("x-amz-copy-source", "")).lstrip("/").partition("/")[2]
         if source:
             if source not in self._objects.facts:
@@ -141,13 +146,13 @@ class Memory:
                 body = body[int(first) : int(last) + 1]
         if "uploads" in query:
             upload = f"upload-{len(self._uploads)}-{time.time_ns()}"
-            self._uploads[upload] = {}
+            self._uploads[upload], self._kept[upload] = {}, kept
             return _xml(rendered("InitiateMultipartUploadResult", [("UploadId", upload)]))
         if "partNumber" in query:
             self._uploads[query["uploadId"]][int(query["partNumber"])] = body
             etag = f'"{hashlib.md5(body).hexdigest()}"'
         elif "uploadId" in query:
-            parts = self._uploads.pop(query["uploadId"])
+            parts, kept = self._uploads.pop(query["uploadId"]), self._kept.pop(query["uploadId"])
             joined = b"".join(part for _, part in sorted(parts.items()))
             etag = self._objects.put(key, joined, kept, f'"{hashlib.md5(joined).hexdigest()}-{len(parts)}"')
             return _xml(rendered("CompleteMultipartUploadResult", [("ETag", etag)]))
