@@ -18,9 +18,10 @@ from typing import Any
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.downloads import digest_of, download, remove_left_over
+from airflow_magnus.stores.downloads import digest_of, download
 from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
+from airflow_magnus.stores.landing import Landing, remove_left_over
+from airflow_magnus.stores.names import VERSIONS, Places, checked, files_to_put, first_key
 from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.parallel import MOST, in_parallel
 from airflow_magnus.stores.progress import Lines, Progress
@@ -156,6 +157,8 @@ class CatalogStore:
         except BaseException:
             self.forget([sent.key for sent in results if sent.is_new])
             raise
+        finally:
+            self._client.buffers.release()
         there = sum(not sent.is_new for sent in results)
         copied = sum(sent.is_copied for sent in results)
         moved.files = len(results) - there - copied
@@ -192,17 +195,19 @@ class CatalogStore:
             if not found:
                 moved.warnings.append(f"catalog get: {pattern!r} matches nothing that a step before put")
             chosen.update(found)
-        places = {name: place_to_write(folder, name) for name in chosen}
-        remove_left_over({place.parent for place in places.values()})
+        places = Places(folder)
+        targets = {name: places.of(name) for name in chosen}
+        remove_left_over(places.folders.values())
         progress = progress or Lines("catalog get", log.info)
         progress.begin(len(chosen), sum(entry.size or 0 for entry in chosen.values()))
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
-            size = self._fetch(entry, places[entry.name])
+            size = self._fetch(entry, targets[entry.name], landing)
             progress.end(size)
             return entry.model_copy(update={"stage": "get", "size": size})
 
-        moved.entries = in_parallel(fetch, chosen.values(), self._client.pace)
+        with Landing() as landing:
+            moved.entries = in_parallel(fetch, chosen.values(), self._client.pace)
         moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
         log.info(
             "catalog get: %d files, %d bytes, %.2f s, from %s",
@@ -210,18 +215,20 @@ class CatalogStore:
         )  # fmt: skip
         return moved
 
-    def _fetch(self, entry: CatalogEntry, target: Path) -> int:
+    def _fetch(self, entry: CatalogEntry, target: str, landing: Landing) -> int:
         """Download what an entry names: from its key, or from where :meth:`settle` keeps what was there first."""
         key, digest = entry.catalog_relative_path, entry.data_hash
         what = f"catalog get: {entry.name!r} at {self.location}/{key}"
         try:
-            return download(self._client, key, target, digest, entry.size, what=what)
+            return download(self._client, key, target, digest, entry.size, what=what, landing=landing)
         except DigestMismatchError:
             run_id, _, name = key.partition("/")
             if name == entry.name:
                 with suppress(CatalogEntryNotFoundError):
                     first = first_key(run_id, name)
-                    return download(self._client, first, target, digest, entry.size, what=what)
+                    return download(
+                        self._client, first, target, digest, entry.size, what=what, landing=landing
+                    )
             raise
 
     def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:
