@@ -26,7 +26,7 @@ from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.parallel import MOST, in_parallel
 from airflow_magnus.stores.progress import Lines, Progress
 from airflow_magnus.stores.settling import copy_all, keys_below, settle
-from airflow_magnus.stores.uploads import Sent, Upload, upload
+from airflow_magnus.stores.uploads import Sent, Upload, unchanged, upload
 
 log = logging.getLogger(__name__)
 
@@ -135,10 +135,9 @@ class CatalogStore:
         progress.begin(len(chosen), sum(_size(path) for path in chosen.values()))
         taken = set() if self.is_conditional else keys_below(self._client, self.location, run_id)
 
-        def send(item: tuple[str, Path]) -> CatalogEntry:
-            name, path = item
+        def wanted(name: str, path: Path) -> Upload:
             plain = f"{run_id}/{name}"
-            wanted = Upload(
+            return Upload(
                 path=path,
                 key=plain,
                 other_key=f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
@@ -146,23 +145,31 @@ class CatalogStore:
                 earlier=lambda: earlier().get(name),
                 is_free=None if self.is_conditional else plain not in taken,
             )
-            sent = upload(self._client, wanted)
-            results.append(sent)
-            progress.end(sent.size)
-            return self._entry(name, sent)
 
-        results: list[Sent] = []
+        def done(name: str, one: Sent) -> None:
+            sent[name] = one
+            progress.end(one.size)
+
+        sent: dict[str, Sent] = {}
+        for name, path in chosen.items():
+            if name in known and (one := unchanged(wanted(name, path))):
+                done(name, one)
+        todo = [(name, path) for name, path in chosen.items() if name not in sent]
         try:
-            moved.entries += in_parallel(send, chosen.items(), self._client.pace)
+            in_parallel(
+                lambda item: done(item[0], upload(self._client, wanted(*item))), todo, self._client.pace
+            )
         except BaseException:
-            self.forget([sent.key for sent in results if sent.is_new])
+            self.forget([one.key for one in sent.values() if one.is_new])
             raise
         finally:
             self._client.buffers.release()
-        there = sum(not sent.is_new for sent in results)
-        copied = sum(sent.is_copied for sent in results)
+        moved.entries += [self._entry(name, sent[name]) for name in chosen]
+        results = sent.values()
+        there = sum(not one.is_new for one in results)
+        copied = sum(one.is_copied for one in results)
         moved.files = len(results) - there - copied
-        moved.size = sum(sent.size for sent in results if sent.is_new and not sent.is_copied)
+        moved.size = sum(one.size for one in results if one.is_new and not one.is_copied)
         log.info(
             "catalog put: %d files, %d bytes sent, to %s/%s: %d sent, %d there already with the same bytes, "
             "%d copied inside the store; %.2f s",
