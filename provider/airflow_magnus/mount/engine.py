@@ -62,12 +62,10 @@ class Held:
 class Engine(Protocol):
     """One program that mounts buckets. Without a state of its own: it is asked from several processes.
 
-    :ivar filesystem: what the kernel calls its mounts.
     :ivar saves_by_unmount: whether only the end of the mount makes sure that all is in the store.
     """
 
     name: str
-    filesystem: str
     saves_by_unmount: bool
 
     def missing(self) -> list[str]:

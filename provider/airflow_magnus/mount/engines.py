@@ -49,5 +49,7 @@ def _device() -> list[str]:
     except PermissionError:
         return [f"the right to open {_DEVICE}: chmod 666 {_DEVICE}, or let the container have the device"]
     except OSError as error:
-        return [f"a {_DEVICE} that can be opened ({error.strerror}): load the kernel's module (modprobe fuse)"]
+        return [
+            f"a {_DEVICE} that can be opened ({error.strerror}): load the kernel's module (modprobe fuse)"
+        ]
     return []

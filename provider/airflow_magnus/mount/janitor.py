@@ -16,7 +16,7 @@ from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engine import Held
 from airflow_magnus.mount.engines import engine_named
 from airflow_magnus.mount.faults import some
-from airflow_magnus.mount.mountpoints import filesystem_at
+from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Place
 from airflow_magnus.mount.state import MountState, noted, private, state_folder
 
@@ -40,7 +40,12 @@ class Leftover:
 
     def __str__(self) -> str:
         size = sum(file.size for file in self.files)
-        names = some([f"{file.name!r} ({file.size} bytes{'' if file.is_whole else ', parts of it'})" for file in self.files])
+        names = some(
+            [
+                f"{file.name!r} ({file.size} bytes{'' if file.is_whole else ', parts of it'})"
+                for file in self.files
+            ]
+        )
         return (
             f"a task has died before {len(self.files)} files ({size} bytes) of bucket {self.bucket!r} were in the store:"
             f" {names}; they are kept in {self.folder}: take what you need, then remove it"
@@ -62,7 +67,9 @@ def clear_stale(notes: Path | None = None) -> list[Leftover]:
     with _alone(folder):
         for state in noted(folder):
             # Without its supervisor a task ends its mounts itself; without its task a supervisor does.
-            if state.is_here and not (state.is_since_boot and (state.task.is_alive() or state.supervisor.is_alive())):
+            if state.is_here and not (
+                state.is_since_boot and (state.task.is_alive() or state.supervisor.is_alive())
+            ):
                 found += _clear(state, folder)
     for leftover in found:
         log.warning("mount: %s", leftover)
@@ -75,7 +82,7 @@ def _clear(state: MountState, folder: Path) -> list[Leftover]:
     except ConfigurationError:  # of another version of this package
         return []
     if state.is_since_boot:
-        there = [place for place in state.places if filesystem_at(place.mountpoint) in ("", engine.filesystem)]
+        there = [place for place in state.places if source_at(place.mountpoint) in ("", place.source)]
         remarks = end_mounts(MountState(**{**vars(state), "places": there}), 0.0, flush=1.0)
         for text in (*remarks.warnings, *remarks.faults):
             log.warning("mount: %s", text)
@@ -88,7 +95,11 @@ def _clear(state: MountState, folder: Path) -> list[Leftover]:
             found.append(_kept(place, held, private(folder / KEPT) / state.path.stem / place.bucket))
     for text in clear_away(state):
         log.warning("mount: %s", text)
-    log.info("mount: what process %d has left mounted at %s is cleared", state.task.pid, state.places[0].mountpoint.parent)
+    log.info(
+        "mount: what process %d has left mounted at %s is cleared",
+        state.task.pid,
+        state.places[0].mountpoint.parent,
+    )
     return found
 
 

@@ -72,7 +72,9 @@ class SupervisorLink:
                 self._take(message)
                 if message is None:
                     raise MountError(self.end)
-        raise MountError(f"the supervisor of the mounts (process {self.pid}) has not answered within {seconds:.0f} s")
+        raise MountError(
+            f"the supervisor of the mounts (process {self.pid}) has not answered within {seconds:.0f} s"
+        )
 
     def close(self) -> None:
         """Be done with it: it ends its mounts, if it has not yet, and itself. One that hangs is killed."""
@@ -88,7 +90,9 @@ class SupervisorLink:
             self.end = self.end or f"the supervisor of the mounts (process {self.pid}) has ended by itself"
         elif message["kind"] == "ended" and not self.end:
             words = message["words"] or "it has said nothing"
-            self.end = f"the mount of bucket {message['bucket']!r} has ended by itself, {message['how']}: {words}"
+            self.end = (
+                f"the mount of bucket {message['bucket']!r} has ended by itself, {message['how']}: {words}"
+            )
 
     def _is_readable(self, seconds: float) -> bool:
         poll = select.poll()

@@ -13,13 +13,13 @@ from types import TracebackType
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.gateway.operations import REGION
-from airflow_magnus.gateway.process import OUT, Gateway, GatewayError
+from airflow_magnus.gateway.process import OUT, Gateway
 from airflow_magnus.mount.comparison import differences, flush, shown
 from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engines import DEFAULT, engine_named, preflight
 from airflow_magnus.mount.faults import MountError, UnsavedError, some
 from airflow_magnus.mount.link import SupervisorLink
-from airflow_magnus.mount.mountpoints import filesystem_at
+from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Access, Place
 from airflow_magnus.mount.saving import Saving
 from airflow_magnus.mount.state import MountState, private, state_folder
@@ -133,8 +133,10 @@ class Mount:
         if self._link.end:
             raise MountError(f"{self._link.end}; run the task again")
         for place in self._places:
-            if place.bucket not in self._gone and filesystem_at(place.mountpoint) != self._engine.filesystem:
-                raise MountError(f"somebody has unmounted {place.mountpoint}; run the task again, and leave it mounted")
+            if place.bucket not in self._gone and source_at(place.mountpoint) != place.source:
+                raise MountError(
+                    f"somebody has unmounted {place.mountpoint}; run the task again, and leave it mounted"
+                )
 
     def drain(self, timeout: float | None = None) -> None:
         """Wait until all that was written is in the store, and make sure of it; called when the program has ended.
@@ -155,7 +157,9 @@ class Mount:
             except OSError as error:  # MountError and GatewayError are such
                 lost = sorted(repr(held.name) for held in self._engine.held(place))
                 names = f"; not in the store: {some(lost)}" if lost else ""
-                raise MountError(f"what was written to {place.mountpoint} is not saved: {error}{names}") from error
+                raise MountError(
+                    f"what was written to {place.mountpoint} is not saved: {error}{names}"
+                ) from error
         self._is_drained = True
 
     def _drain(self, place: Place, until: float | None) -> None:
@@ -202,7 +206,7 @@ class Mount:
     def _make_folders(self) -> None:
         for name in self._buckets:
             target = self.folder_of(name)
-            if filesystem_at(target):
+            if source_at(target):
                 raise MountError(
                     f"{target} is mounted already: by another task, or by one that has died. Clear up by"
                     " airflow_magnus.mount.janitor.clear_stale, or choose another folder"
@@ -211,7 +215,9 @@ class Mount:
             target.mkdir(parents=True, exist_ok=True)
             self._made += reversed(missing)
             if any(target.iterdir()):
-                raise MountError(f"{target} is not empty: a mount would hide what is there; choose another folder")
+                raise MountError(
+                    f"{target} is not empty: a mount would hide what is there; choose another folder"
+                )
 
     def _start(self) -> SupervisorLink:
         self._folder = self._folder.resolve()

@@ -36,9 +36,9 @@ class Unmounted:
     holders: list[Holder] = field(default_factory=list)
 
 
-def filesystem_at(mountpoint: Path) -> str:
-    """The type of the file system that is mounted at a path, such as ``fuse.rclone``; "" when none is."""
-    found = [kind for path, kind in _mounted() if path == str(mountpoint)]
+def source_at(mountpoint: Path) -> str:
+    """What is mounted at a path, such as ``magnus:out`` or ``/dev/sda1``; "" when nothing is."""
+    found = [source for path, source in _mounted() if path == str(mountpoint)]
     return found[-1] if found else ""  # the last one is on top
 
 
@@ -51,7 +51,7 @@ def _mounted() -> Iterator[tuple[str, str]]:
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     for line in table.splitlines():
         left, _, right = line.partition(" - ")
-        yield _plain(left.split(" ")[4]), right.split(" ")[0]
+        yield _plain(left.split(" ")[4]), _plain(right.split(" ")[1]) or "nothing"
 
 
 def unmount(
@@ -64,14 +64,17 @@ def unmount(
     :param is_urgent: asked between two tries: whether there is no more time for patience.
     :raises MountError: when the mount is still there; names the processes that hold it.
     """
-    until, delay, held, said = time.monotonic() + patience, _FIRST_DELAY, [], ""
-    while filesystem_at(mountpoint):
+    held: list[Holder] = []
+    until, delay, said = time.monotonic() + patience, _FIRST_DELAY, ""
+    while source_at(mountpoint):
         said = _try(mountpoint, "-u")
-        if not filesystem_at(mountpoint):
+        if not source_at(mountpoint):
             break
         found = holders(mountpoint)
         if found and found != held:
-            log.warning("%s is still in use by %s; trying again to unmount it", mountpoint, some([*map(str, found)]))
+            log.warning(
+                "%s is still in use by %s; trying again to unmount it", mountpoint, some([*map(str, found)])
+            )
         held = found or held
         if time.monotonic() >= until or is_urgent():
             return _lazily(mountpoint, held, said, is_lazy=is_lazy)
@@ -84,10 +87,12 @@ def _lazily(mountpoint: Path, held: list[Holder], said: str, *, is_lazy: bool) -
     if is_lazy:
         for _ in range(8):  # mounts may lie on one another
             said = _try(mountpoint, "-uz") or said
-            if not filesystem_at(mountpoint):
+            if not source_at(mountpoint):
                 return Unmounted(is_lazy=True, holders=held)
     by = some([*map(str, held)]) or "a process that this user may not look at"
-    raise MountError(f"{mountpoint} cannot be unmounted ({said}): it is in use by {by}; end that, then try again")
+    raise MountError(
+        f"{mountpoint} cannot be unmounted ({said}): it is in use by {by}; end that, then try again"
+    )
 
 
 def _try(mountpoint: Path, how: str) -> str:

@@ -36,6 +36,11 @@ class Place:
         return self.access == Access.WRITABLE
 
     @property
+    def source(self) -> str:
+        """What the kernel's table of mounts has as the source, so that a mount is known as ours."""
+        return f"magnus:{self.bucket}"
+
+    @property
     def log(self) -> Path:
         """What the engine says."""
         return self.private / "log"
@@ -55,7 +60,9 @@ class Place:
 
     def as_json(self) -> dict[str, Any]:
         """It as values of JSON."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Place:

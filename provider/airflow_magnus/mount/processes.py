@@ -71,7 +71,9 @@ def wait(process: ProcessMark, patience: float) -> bool:
 
 def _started(pid: int) -> str:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]  # a zombie holds nothing any more

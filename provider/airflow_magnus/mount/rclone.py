@@ -28,7 +28,6 @@ class Rclone:
     """rclone with its full cache: programs may write anywhere in a file, which the modes below it cannot do."""
 
     name = "rclone"
-    filesystem = "fuse.rclone"
     saves_by_unmount = False
 
     def missing(self) -> list[str]:
@@ -43,10 +42,11 @@ class Rclone:
         known = "5s" if place.is_writable else "1h"
         return [
             program("rclone") or "rclone", "mount", f"{_REMOTE}:{place.bucket}", str(place.mountpoint),
-            f"--devname=magnus:{place.bucket}", f"--cache-dir={place.cache}", "--vfs-cache-mode=full",
+            f"--devname={place.source}", f"--cache-dir={place.cache}", "--vfs-cache-mode=full",
             f"--vfs-write-back={_WRITE_BACK}", f"--vfs-cache-min-free-space={_KEPT_FREE}", *_READING,
             f"--dir-cache-time={known}", "--poll-interval=0", "--use-server-modtime", f"--transfers={_AT_ONCE}",
-            "--rc", f"--rc-addr=unix://{_SOCKET}", "--log-level=NOTICE", "--stats=0",
+            "--rc", f"--rc-addr=unix://{_SOCKET}", "--rc-no-auth",  # only this user can enter the folder of the socket
+            "--log-level=NOTICE", "--stats=0",
             *(() if place.is_writable else ("--read-only",)), *(("--allow-other",) if place.is_shared else ()),
         ]  # fmt: skip
 
@@ -75,10 +75,8 @@ class Rclone:
             queue = control.ask("vfs/queue").get("queue") or []
             for item in queue:
                 if not item["uploading"] and item["expiry"] > 0:
-                    try:
-                        control.ask("vfs/queue-set-expiry", id=item["id"], expiry=_NOW)
-                    except MountError:  # it is sent, or was removed
-                        control.ask("vfs/stats")
+                    # One that was sent meanwhile, or removed, is not found.
+                    control.ask("vfs/queue-set-expiry", unless="not found", id=item["id"], expiry=_NOW)
             if queue:
                 return [Unsaved(item["name"], item["size"], item["tries"]) for item in queue]
             broken = control.ask("vfs/stats").get("diskCache", {}).get("erroredFiles", 0)
@@ -95,4 +93,4 @@ class Rclone:
         return self._cache(place).whole()
 
     def _cache(self, place: Place) -> RcloneCache:
-        return RcloneCache(place.cache, _REMOTE, place.bucket)
+        return RcloneCache(place.cache, place.bucket)

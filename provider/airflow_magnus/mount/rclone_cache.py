@@ -1,7 +1,7 @@
 """The files that rclone keeps of a bucket: which of them the store may not have.
 
 Layout, of rclone 1.53 and later: ``vfs/<remote>/<bucket>/<key>`` has the bytes, ``vfsMeta/…`` of the same name what
-is known of them, as JSON.
+is known of them, as JSON. The name of a remote that stands in the environment has a suffix, such as ``{Jtpws}``.
 """
 
 from __future__ import annotations
@@ -25,40 +25,48 @@ class RcloneCache:
     """
 
     folder: Path
-    remote: str
     bucket: str
 
     def dirty(self) -> list[Held]:
         """Files that were changed and not sent. One whose record cannot be read counts as such."""
-        return [self._held(name, record) for name, record in self._records() if record.get("Dirty", True)]
+        return [held for held, record in self._files() if record.get("Dirty", True)]
 
     def whole(self) -> dict[str, Path]:
         """Files of which all bytes are there, by key."""
-        all_held = [self._held(name, record) for name, record in self._records()]
-        return {held.name: held.path for held in all_held if held.is_whole and held.path.exists()}
+        return {held.name: held.path for held, _ in self._files() if held.is_whole and held.path.exists()}
 
-    def _held(self, name: str, record: dict[str, Any]) -> Held:
-        path = self.folder / "vfs" / self.remote / self.bucket / name
-        size = int(record.get("Size") or 0)
-        with suppress(OSError):
-            size = path.stat().st_size
-        end = 0
-        for part in sorted(record.get("Rs") or [], key=lambda part: part["Pos"]):
-            if part["Pos"] > end:
-                break
-            end = max(end, part["Pos"] + part["Size"])
-        return Held(name, size, path, is_whole=end >= size)
+    def _files(self) -> Iterator[tuple[Held, dict[str, Any]]]:
+        for remote in self.folder.glob("vfsMeta/*"):
+            root = remote / self.bucket
+            for folder, _, names in os.walk(root):
+                for name in names:
+                    below = Path(folder, name).relative_to(root)
+                    record = _record(root / below)
+                    if record is not None:
+                        yield (
+                            _held(self.folder / "vfs" / remote.name / self.bucket, str(below), record),
+                            record,
+                        )
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        root = self.folder / "vfsMeta" / self.remote / self.bucket
-        for folder, _, names in os.walk(root):
-            for name in names:
-                path = Path(folder, name)
-                record: dict[str, Any] = {}
-                try:
-                    record = json.loads(path.read_bytes())
-                except FileNotFoundError:
-                    continue  # removed meanwhile
-                except (OSError, ValueError):
-                    pass
-                yield str(path.relative_to(root)), record
+
+def _held(root: Path, name: str, record: dict[str, Any]) -> Held:
+    path, size = root / name, int(record.get("Size") or 0)
+    with suppress(OSError):
+        size = path.stat().st_size  # of a file that is still open the record is an old one
+    end = 0
+    for part in sorted(record.get("Rs") or [], key=lambda part: int(part["Pos"])):
+        if part["Pos"] > end:
+            break
+        end = max(end, part["Pos"] + part["Size"])
+    return Held(name, size, path, is_whole=end >= size)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """What is known of a file; None: it was removed meanwhile."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return record

@@ -13,7 +13,6 @@ class S3fs:
     """s3fs. What it says of itself counts for nothing: it loses and aborts without an error, so the store is asked."""
 
     name = "s3fs"
-    filesystem = "fuse.s3fs"
     saves_by_unmount = True
 
     def missing(self) -> list[str]:
@@ -24,7 +23,7 @@ class S3fs:
         """The command."""
         options = [
             f"url={endpoint.url}", "use_path_request_style", f"endpoint={endpoint.region}", "sigv4",
-            f"tmpdir={place.private}", f"fsname=magnus:{place.bucket}", "umask=0022", "mp_umask=0022",
+            f"tmpdir={place.private}", f"fsname={place.source}", "umask=0022", "mp_umask=0022",
             "complement_stat",  # objects that others have put have no mode
             f"stat_cache_expire={5 if place.is_writable else 3600}",
             *(() if place.is_writable else ("ro",)), *(("allow_other",) if place.is_shared else ()),

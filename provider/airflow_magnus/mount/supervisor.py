@@ -18,7 +18,7 @@ from airflow_magnus.mount.ending import clear_away, end_mount, end_mounts
 from airflow_magnus.mount.engine import Endpoint
 from airflow_magnus.mount.engines import engine_named
 from airflow_magnus.mount.faults import MountError
-from airflow_magnus.mount.mountpoints import filesystem_at
+from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Place
 from airflow_magnus.mount.processes import ProcessMark
 from airflow_magnus.mount.state import MountState, private
@@ -91,11 +91,13 @@ class Supervisor:
             self._state.write()
         until = time.monotonic() + _START
         for place in self._state.places:
-            while filesystem_at(place.mountpoint) != self._engine.filesystem or not self._engine.is_up(place):
+            while source_at(place.mountpoint) != place.source or not self._engine.is_up(place):
                 how = _ended(self._processes[place.bucket])
                 if how or time.monotonic() > until or self._task_is_dead():
                     why = f"{how or f'not there after {_START:.0f} s'}: {place.last_words() or 'it says nothing'}"
-                    raise MountError(f"bucket {place.bucket!r} could not be mounted by {self._engine.name}, {why}")
+                    raise MountError(
+                        f"bucket {place.bucket!r} could not be mounted by {self._engine.name}, {why}"
+                    )
                 time.sleep(0.02)
 
     def _begin(self, place: Place) -> subprocess.Popen[bytes]:
@@ -146,7 +148,9 @@ class Supervisor:
             self._state.is_gateway_gone = True
             self._state.write()
             left = sum(held.values())
-            log.warning("the task is dead; %s of its files are not in the store: %s", left, self._state.scratch)
+            log.warning(
+                "the task is dead; %s of its files are not in the store: %s", left, self._state.scratch
+            )
             return
         clear_away(self._state)
 
