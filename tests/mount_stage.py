@@ -80,8 +80,11 @@ class MountStage:
                     found.append(f"process {pid}: {command}")
             except OSError:
                 pass
+        if found:
+            return found  # whoever looks into a mounted folder holds it
         for folder in (self.scratch, self.notes, self.folder):
-            found += [str(path) for path in folder.rglob("*") if path.name != ".lock"]
+            for above, folders, names in os.walk(folder):  # passes over what goes away meanwhile
+                found += [f"{above}/{name}" for name in (*folders, *names) if name != ".lock"]
         return found
 
 

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.mount.janitor import clear_stale
+from airflow_magnus.mount.processes import ProcessMark
 from airflow_magnus.mount.state import noted
 from mount_stage import MountStage, within
 
@@ -71,10 +74,10 @@ def test_a_busy_folder_is_unmounted_when_its_last_file_is_closed(stage: MountSta
 def test_who_holds_a_folder_is_named_and_it_is_unmounted_lazily(stage: MountStage, engine: str) -> None:
     with stage.mount(engine, patience=1.0) as mount:
         child = _holder(mount.folder_of("lab") / "a.txt", 600)
-    assert within(3, lambda: not stage.left())
     assert any(f"process {child.pid} (python" in text and "a.txt open" in text for text in mount.warnings)
     child.kill()
     child.communicate()
+    assert stage.left() == []
 
 
 @pytest.mark.parametrize("how", ["cwd", "map"])
@@ -99,14 +102,14 @@ def test_nothing_is_left_behind_a_killed_task(tmp_path: Path, engine: str, numbe
         "(stage.out / 'x.txt').write_bytes(b'x' * 1000)\nmount.drain()\nprint(flush=True)\ntime.sleep(600)"
     )
     then = ["time.sleep(600)", writes][number % 2] if engine == "rclone" else "time.sleep(600)"
-    task, _ = _task(tmp_path, engine, then)
+    task, pids = _task(tmp_path, engine, then)
+    left = _left(tmp_path, *pids)
     if then == writes:
         assert task.stdout is not None
         task.stdout.readline()
     time.sleep(random.random() * number / 8)
     _kill(task)
-    left = _left(tmp_path)
-    assert within(6, lambda: not left()), left()
+    assert within(5, lambda: not left()), left()
 
 
 @pytest.mark.parametrize("delay", [0.3, 0.45, 0.6, 0.75, 0.9, 1.1])
@@ -125,14 +128,14 @@ def test_nothing_is_left_behind_a_task_that_is_killed_while_it_mounts(tmp_path: 
 
 def test_what_a_killed_task_has_not_saved_is_kept_and_told_of(tmp_path: Path) -> None:
     then = "(stage.out / 'd').mkdir(); (stage.out / 'd' / 'x.bin').write_bytes(b'x' * 5000); print(flush=True); time.sleep(600)"
-    task, _ = _task(tmp_path, "rclone", then)
+    task, pids = _task(tmp_path, "rclone", then)
+    left = _left(tmp_path, *pids)
     assert task.stdout is not None
     task.stdout.readline()
     _kill(task)
-    left = _left(tmp_path)
     notes = tmp_path / "notes"
-    assert within(6, lambda: all("scratch" in text or "notes" in text for text in left()))
-    assert within(6, lambda: next(noted(notes)).is_gateway_gone)
+    assert within(5, lambda: all("process" not in text and " fuse" not in text for text in left()))
+    assert next(noted(notes)).is_gateway_gone
     (leftover,) = clear_stale(notes)
     assert [(file.name, file.size, file.is_whole) for file in leftover.files] == [("d/x.bin", 5000, True)]
     assert (leftover.folder / "d" / "x.bin").read_bytes() == b"x" * 5000
@@ -193,19 +196,23 @@ def test_a_stopped_engine_does_not_stop_the_end(stage: MountStage, engine: str) 
 
 def test_a_child_of_a_killed_task_does_not_keep_its_mounts(tmp_path: Path) -> None:
     child = "import os\npid = os.fork()\nif pid == 0: time.sleep(60)\nprint(pid, flush=True)\ntime.sleep(60)"
-    task, _ = _task(tmp_path, "rclone", child)
+    task, pids = _task(tmp_path, "rclone", child)
     assert task.stdout is not None
     orphan = int(task.stdout.readline())
     try:
+        left = _left(tmp_path, *pids, but=orphan)
         _kill(task)
-        left = _left(tmp_path, orphan)
-        assert within(6, lambda: not left()), left()
+        assert within(5, lambda: not left()), left()
     finally:
         os.kill(orphan, signal.SIGKILL)
 
 
-def _left(root: Path, *but: int):  # type: ignore[no-untyped-def]
-    from airflow_magnus.gateway.process import Gateway
+def _left(root: Path, *pids: int, but: int = 0) -> Callable[[], list[str]]:
+    """What asks what there is still, of the processes ``pids`` too."""
+    stage, marks = MountStage(Gateway({}), root), [ProcessMark.of(pid) for pid in pids]
 
-    stage = MountStage(Gateway({}), root)
-    return lambda: [text for text in stage.left() if not any(f"process {pid}:" in text for pid in but)]
+    def left() -> list[str]:
+        alive = [f"process {mark.pid}" for mark in marks if mark.is_alive()]
+        return alive + [text for text in stage.left() if not text.startswith(f"process {but}:")]
+
+    return left

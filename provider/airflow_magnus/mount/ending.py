@@ -17,8 +17,8 @@ from airflow_magnus.mount.state import MountState
 
 log = logging.getLogger(__name__)
 
-FLUSH = 60.0
-"""Seconds for an engine to end when its mount is gone; s3fs may have to send something still."""
+_FLUSH = 3.0
+"""Seconds for an engine to end by itself when its mount is gone."""
 _ASKED = 1.0
 _AT_ONCE = 0.3
 
@@ -35,7 +35,7 @@ class Remarks:
 
 
 def end_mounts(
-    state: MountState, patience: float, is_urgent: Callable[[], bool] = lambda: False, flush: float = FLUSH
+    state: MountState, patience: float, is_urgent: Callable[[], bool] = lambda: False, flush: float = _FLUSH
 ) -> Remarks:
     """End all mounts and their engines.
 
@@ -60,7 +60,7 @@ def end_mount(
     *,
     is_lazy: bool = True,
     is_urgent: Callable[[], bool] = lambda: False,
-    flush: float = FLUSH,
+    flush: float = _FLUSH,
 ) -> list[str]:
     """End one mount, and then its engine.
 

@@ -29,6 +29,8 @@ _START = 30.0
 """Seconds for all engines to come up, on a machine that is very busy."""
 _LOOK = 0.25
 """Seconds between two looks at the engines and at the task."""
+_FLUSH = 60.0
+"""Seconds for an engine whose mount is gone to send what it has still, when that is how it saves."""
 _LAST_SAVING, _LAST_BUSY, _LAST_FLUSH = 2.0, 1.0, 0.5
 """When the task is dead: seconds to bring to the store what can be, to unmount what is busy, for engines to end."""
 _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TZ")
@@ -122,7 +124,9 @@ class Supervisor:
         place = next(one for one in self._state.places if one.bucket == bucket)
         self._told.add(bucket)
         try:
-            warnings = end_mount(self._state, place, patience, is_lazy=False, is_urgent=self._task_is_dead)
+            warnings = end_mount(
+                self._state, place, patience, is_lazy=False, is_urgent=self._task_is_dead, flush=_FLUSH
+            )
         except MountError as error:
             self._told.discard(bucket)
             self._tell(kind="unmounted", fault=str(error))
