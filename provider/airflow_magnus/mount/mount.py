@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -48,6 +48,9 @@ class Mount:
     :param patience: seconds to wait for programs that hold files open, and for busy folders.
     :param is_shared: whether other users may look into the folders; ``user_allow_other`` must stand in /etc/fuse.conf
         when this user is not root.
+    :param write_back: seconds after a file's close at which rclone sends it, at least 1; the drain is shorter then. For
+        programs that write each file once: rclone loses track of files that are renamed, removed or truncated by path
+        shortly after. None: all is sent by :meth:`drain`, and lies in ``scratch`` until then.
     :ivar warnings: what came up and is no error.
     :raises ConfigurationError: for an engine or access that there is not.
     :raises MountError: on entering, when something is missing or no mount comes up; says what and what to do.
@@ -64,6 +67,7 @@ class Mount:
         notes: Path | None = None,
         patience: float = 30.0,
         is_shared: bool = False,
+        write_back: float | None = None,
     ) -> None:
         self._engine, self._gateway = engine_named(engine), gateway
         wrong = sorted(name for name, access in buckets.items() if access == Access.WRITABLE and name != OUT)
@@ -71,6 +75,7 @@ class Mount:
             raise ConfigurationError(f"bucket {wrong[0]!r} is read-only: only {OUT!r} can be written to")
         self._folder, self._scratch, self._notes = folder.absolute(), scratch, notes
         self._buckets, self._is_shared, self._patience = dict(buckets), is_shared, patience
+        self._write_back = write_back
         self.warnings: list[str] = []
         self._places: list[Place] = []
         self._made: list[Path] = []
@@ -172,7 +177,9 @@ class Mount:
         else:  # what somebody has removed meanwhile was shown before: better an error too many
             written |= shown(place.mountpoint)
         stored = {one.name: one for one in self._gateway.outputs() if one.bucket == place.bucket}
-        wrong = differences(written, stored, self._engine.copies(place))
+        wrong = differences(written, stored, self._engine.copies(place)) + self._come_back(
+            place, written, stored
+        )
         if wrong:
             raise UnsavedError(
                 f"bucket {place.bucket!r} does not have what was written to {place.mountpoint}: {some(wrong)}"
@@ -181,6 +188,14 @@ class Mount:
             "mount: %d files, %d bytes of %s are saved, %.1f s", len(written), sum(written.values()), place.mountpoint,
             time.monotonic() - began,
         )  # fmt: skip
+
+    def _come_back(self, place: Place, written: Collection[str], stored: Collection[str]) -> list[str]:
+        """What the store has and the folder hides, because it was removed there or renamed."""
+        if self._engine.saves_by_unmount or set(stored) <= set(written):
+            return []
+        self._engine.refresh(place)  # another client of the gateway may have put more
+        hidden = set(stored) - set(shown(place.mountpoint))
+        return [f"{name!r} (removed from the folder, and still in the store)" for name in sorted(hidden)]
 
     def _writable(self) -> list[Place]:
         return [place for place in self._places if place.is_writable and place.bucket not in self._gone]
@@ -227,7 +242,9 @@ class Mount:
         above.mkdir(parents=True, exist_ok=True)
         scratch = above.resolve() / name  # made by the supervisor
         self._places = [
-            Place(name, self.folder_of(name), scratch / str(number), access, self._is_shared)
+            Place(
+                name, self.folder_of(name), scratch / str(number), access, self._is_shared, self._write_back
+            )
             for number, (name, access) in enumerate(self._buckets.items())
         ]
         self._make_folders()

@@ -22,6 +22,7 @@ class Place:
     :param mountpoint: absolute, without links on its way.
     :param private: folder of the engine, for this user alone: cache, log, socket.
     :param is_shared: whether other users of the machine may look into the folder.
+    :param write_back: seconds after a file's close at which it is sent; None: at the end.
     """
 
     bucket: str
@@ -29,6 +30,7 @@ class Place:
     private: Path
     access: Access
     is_shared: bool = False
+    write_back: float | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -73,4 +75,5 @@ class Place:
             private=Path(values["private"]),
             access=Access(values["access"]),
             is_shared=bool(values["is_shared"]),
+            write_back=values["write_back"],
         )
