@@ -114,9 +114,11 @@ def mmap_read(stage: MountStage, engine: str) -> str:
     """`mmap` to read"""
 
     def act(out: Path) -> None:
-        with (out.parent / "lab" / "dir" / "b.bin").open("rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                assert mapped[256:512] == bytes(range(256))
+        with (
+            (out.parent / "lab" / "dir" / "b.bin").open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            assert mapped[256:512] == bytes(range(256))
 
     return _saved(stage, engine, act, {})
 

@@ -62,12 +62,8 @@ class MountStage:
         )
 
     def stored(self) -> dict[str, bytes]:
-        """What the store has in ``out``, by key; markers of folders are left out."""
-        return {
-            one.name: (self.root / "staging" / one.below).read_bytes()
-            for one in self.gateway.outputs()
-            if not one.name.endswith("/")
-        }
+        """What the store has in ``out``, by key."""
+        return {one.name: (self.root / "staging" / one.below).read_bytes() for one in self.gateway.outputs()}
 
     def left(self) -> list[str]:
         """What there is still of mounts: entries of the kernel's table, processes, files."""

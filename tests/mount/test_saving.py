@@ -16,6 +16,7 @@ import pytest
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.mount.faults import MountError
 from airflow_magnus.mount.places import Access
+from gateway_stage import client_of
 from mount_stage import READ_ONLY, MountStage, within
 
 pytestmark = pytest.mark.external
@@ -130,6 +131,35 @@ def test_a_large_file_is_saved_with_its_digest(stage: MountStage, engine: str) -
         assert stage.gateway.outputs()[0].sha256 == digest.hexdigest()
 
 
+def test_files_are_sent_early_where_that_is_asked_for(stage: MountStage) -> None:
+    with stage.mount(write_back=1.0) as mount:
+        (stage.out / "x.txt").write_bytes(b"x")
+        assert within(5, lambda: stage.stored() == {"x.txt": b"x"})
+        (stage.out / "y.tmp").write_bytes(b"y")
+        (stage.out / "y.tmp").rename(stage.out / "y.txt")
+        mount.drain()
+        assert stage.stored() == {"x.txt": b"x", "y.txt": b"y"}
+
+
+def test_what_was_removed_and_is_still_in_the_store_fails_the_drain(stage: MountStage) -> None:
+    with pytest.raises(MountError, match=r"'x' \(in the store, and not in the folder"):
+        with stage.mount(write_back=1.0) as mount:
+            (stage.out / "x").write_bytes(b"old")
+            assert within(5, lambda: stage.stored() == {"x": b"old"})
+            (stage.out / "y").write_bytes(b"new")
+            (stage.out / "y").rename(stage.out / "x")
+            (stage.out / "x").unlink()  # rclone removes what it has not sent, and not what the store has
+            mount.drain()
+
+
+def test_what_others_write_to_the_bucket_is_no_fault(stage: MountStage) -> None:
+    with stage.mount() as mount:
+        (stage.out / "x.txt").write_bytes(b"x")
+        client_of(stage.gateway).put_object(Bucket="out", Key="d/y.txt", Body=b"y")
+        mount.drain()
+        assert stage.stored() == {"x.txt": b"x", "d/y.txt": b"y"}
+
+
 def test_an_open_file_fails_the_drain_by_name_and_holder(stage: MountStage) -> None:
     writer = "import sys, time\nfile = open(sys.argv[1], 'wb', 0)\nfile.write(b'x')\nprint(flush=True)\ntime.sleep(600)"
     with stage.mount(patience=1.0) as mount:
@@ -198,7 +228,7 @@ def test_a_dead_engine_is_told_of(stage: MountStage, engine: str) -> None:
 
 
 def test_a_dead_engine_s_files_are_named(stage: MountStage) -> None:
-    with pytest.raises(MountError, match="not in the store: 'lost.txt'"), stage.mount() as mount:
+    with pytest.raises(MountError, match=r"not in the store: 'lost\.txt'"), stage.mount() as mount:
         (stage.out / "lost.txt").write_bytes(b"lost")
         os.kill(_engine_of(stage, "out"), 9)
         mount.drain()

@@ -86,12 +86,6 @@ class Engine(Protocol):
         :raises MountError: when it does not answer.
         """
 
-    def refresh(self, place: Place) -> None:
-        """Have the folder show what the store has now.
-
-        :raises MountError: when it does not answer.
-        """
-
     def held(self, place: Place) -> list[Held]:
         """The files in its cache that the store may not have; it may be dead."""
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +19,7 @@ from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engines import DEFAULT, engine_named, preflight
 from airflow_magnus.mount.faults import MountError, UnsavedError, some
 from airflow_magnus.mount.link import SupervisorLink
+from airflow_magnus.mount.markers import remove_markers
 from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Access, Place
 from airflow_magnus.mount.saving import Saving
@@ -49,8 +50,8 @@ class Mount:
     :param is_shared: whether other users may look into the folders; ``user_allow_other`` must stand in /etc/fuse.conf
         when this user is not root.
     :param write_back: seconds after a file's close at which rclone sends it, at least 1; the drain is shorter then. For
-        programs that write each file once: rclone loses track of files that are renamed, removed or truncated by path
-        shortly after. None: all is sent by :meth:`drain`, and lies in ``scratch`` until then.
+        programs that write each file once, and alone: rclone loses track of files that are renamed, removed or truncated
+        by path shortly after. None: all is sent by :meth:`drain`, and lies in ``scratch`` until then.
     :ivar warnings: what came up and is no error.
     :raises ConfigurationError: for an engine or access that there is not.
     :raises MountError: on entering, when something is missing or no mount comes up; says what and what to do.
@@ -177,9 +178,16 @@ class Mount:
         else:  # what somebody has removed meanwhile was shown before: better an error too many
             written |= shown(place.mountpoint)
         stored = {one.name: one for one in self._gateway.outputs() if one.bucket == place.bucket}
-        wrong = differences(written, stored, self._engine.copies(place)) + self._come_back(
-            place, written, stored
-        )
+        marked = [name for name, one in stored.items() if name.endswith("/") and not one.size]
+        if marked:
+            remove_markers(self._gateway, place.bucket, marked)
+        wrong = differences(written, stored, self._engine.copies(place))
+        if place.write_back is not None and not self._engine.saves_by_unmount:
+            extra = sorted(set(stored) - set(written))
+            wrong += [
+                f"{name!r} (in the store, and not in the folder: it was removed or renamed there)"
+                for name in extra
+            ]
         if wrong:
             raise UnsavedError(
                 f"bucket {place.bucket!r} does not have what was written to {place.mountpoint}: {some(wrong)}"
@@ -188,14 +196,6 @@ class Mount:
             "mount: %d files, %d bytes of %s are saved, %.1f s", len(written), sum(written.values()), place.mountpoint,
             time.monotonic() - began,
         )  # fmt: skip
-
-    def _come_back(self, place: Place, written: Collection[str], stored: Collection[str]) -> list[str]:
-        """What the store has and the folder hides, because it was removed there or renamed."""
-        if self._engine.saves_by_unmount or set(stored) <= set(written):
-            return []
-        self._engine.refresh(place)  # another client of the gateway may have put more
-        hidden = set(stored) - set(shown(place.mountpoint))
-        return [f"{name!r} (removed from the folder, and still in the store)" for name in sorted(hidden)]
 
     def _writable(self) -> list[Place]:
         return [place for place in self._places if place.is_writable and place.bucket not in self._gone]

@@ -90,11 +90,6 @@ class Rclone:
             raise MountError(f"rclone could not keep {broken} files in its cache: {place.last_words()}")
         return [Unsaved(held.name, held.size, is_open=True) for held in self.held(place)]
 
-    def refresh(self, place: Place) -> None:
-        """Forget what the store has; what was removed by programs stays hidden."""
-        with RemoteControl(place.private / _SOCKET) as control:
-            control.ask("vfs/forget")
-
     def held(self, place: Place) -> list[Held]:
         """What its cache says is dirty."""
         return self._cache(place).dirty() if place.is_writable else []

@@ -48,9 +48,6 @@ class S3fs:
         """Nothing: it has no queue."""
         return []
 
-    def refresh(self, place: Place) -> None:
-        """Nothing: it is unmounted by then."""
-
     def held(self, place: Place) -> list[Held]:
         """Nothing: its files have no names."""
         return []
