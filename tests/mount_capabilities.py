@@ -290,7 +290,7 @@ def _as_user(stage: MountStage, engine: str, shared: str) -> str:
     if done.returncode == 0:
         return "yes"
     return (
-        "user_allow_other needed"
+        "with `user_allow_other` in `/etc/fuse.conf`"
         if "user_allow_other" in done.stderr
         else f"no ({done.stderr.splitlines()[-1][-300:]})"
     )
