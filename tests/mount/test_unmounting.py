@@ -53,6 +53,14 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
+def _kill_all(*pids: int) -> None:
+    """Kill processes, and wait until they have ended."""
+    marks = [ProcessMark.of(pid) for pid in pids]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert within(5, lambda: not any(mark.is_alive() for mark in marks))
+
+
 def _holder(path: Path, seconds: float) -> subprocess.Popen[bytes]:
     child = subprocess.Popen([sys.executable, "-c", HOLDER, path, str(seconds)], stdout=subprocess.PIPE)
     assert child.stdout is not None
@@ -150,8 +158,7 @@ def test_what_is_left_when_task_supervisor_and_engines_are_killed_is_cleared(
 ) -> None:
     task, (supervisor, _) = _task(tmp_path, engine)
     engines = [mark.pid for mark in next(noted(tmp_path / "notes")).engines.values()]
-    for pid in (supervisor, *engines):
-        os.kill(pid, signal.SIGKILL)
+    _kill_all(supervisor, *engines)
     _kill(task)
     with pytest.raises(OSError, match="not connected"):
         list((tmp_path / "work" / "mnt" / "lab").iterdir())
@@ -161,7 +168,7 @@ def test_what_is_left_when_task_supervisor_and_engines_are_killed_is_cleared(
 
 def test_orphaned_engines_are_ended(tmp_path: Path, engine: str) -> None:
     task, (supervisor, _) = _task(tmp_path, engine)
-    os.kill(supervisor, signal.SIGKILL)
+    _kill_all(supervisor)
     _kill(task)
     clear_stale(tmp_path / "notes")
     assert within(1, lambda: not _left(tmp_path)()), _left(tmp_path)()
@@ -177,7 +184,7 @@ def test_mounts_of_tasks_that_go_on_are_left_alone(stage: MountStage) -> None:
 def test_the_same_folder_can_be_mounted_again_after_a_kill(tmp_path: Path) -> None:
     for _ in range(3):
         task, (supervisor, _) = _task(tmp_path, "rclone")
-        os.kill(supervisor, signal.SIGKILL)
+        _kill_all(supervisor)
         _kill(task)
         clear_stale(tmp_path / "notes")
         (tmp_path / "lab" / "a.txt").unlink()
