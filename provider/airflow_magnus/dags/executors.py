@@ -11,7 +11,7 @@ from typing import Any
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.pipeline.cursor import unknown
-from airflow_magnus.pipeline.model import ServiceSettings, Step, TaskStep
+from airflow_magnus.pipeline.model import MountRequest, ServiceSettings, Step, TaskStep
 from airflow_magnus.pipeline.patches import patch_of, unknown_steps
 
 Maker = Callable[..., Any]
@@ -105,6 +105,10 @@ def _docker(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any])
 
     arguments = settings.get("optional_docker_args") or {}
     _check_docker_arguments(arguments)
+    if isinstance(node.endpoint, MountRequest):
+        raise ConfigurationError(
+            "mount has no effect in a container, which does not see what is mounted beside it: use s3 or catalog"
+        )
     if node.endpoint is not None and arguments.get("network_mode", "host") != "host":
         raise ConfigurationError(
             "s3 beside a container needs the network of the host: remove network_mode from optional_docker_args"

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.gateway.operations import REGION
-from airflow_magnus.gateway.process import OUT, Gateway
+from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.mount.comparison import differences, flush, shown
 from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engines import DEFAULT, engine_named, preflight
@@ -24,6 +24,7 @@ from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Access, Place
 from airflow_magnus.mount.saving import Saving
 from airflow_magnus.mount.state import MountState, private, state_folder
+from airflow_magnus.runlog.records import WRITTEN
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,11 @@ class Mount:
         write_back: float | None = None,
     ) -> None:
         self._engine, self._gateway = engine_named(engine), gateway
-        wrong = sorted(name for name, access in buckets.items() if access == Access.WRITABLE and name != OUT)
+        wrong = sorted(
+            name for name, access in buckets.items() if access == Access.WRITABLE and name != WRITTEN
+        )
         if wrong:
-            raise ConfigurationError(f"bucket {wrong[0]!r} is read-only: only {OUT!r} can be written to")
+            raise ConfigurationError(f"bucket {wrong[0]!r} is read-only: only {WRITTEN!r} can be written to")
         self._folder, self._scratch, self._notes = folder.absolute(), scratch, notes
         self._buckets, self._is_shared, self._patience = dict(buckets), is_shared, patience
         self._write_back = write_back

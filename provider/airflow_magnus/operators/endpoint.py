@@ -38,8 +38,8 @@ class StepEndpoint:
     :raises MagnusError: when an input is not there.
     """
 
-    variables = VARIABLES
-    tokens = TOKENS
+    variables: tuple[str, ...] = VARIABLES
+    tokens: tuple[str, ...] = TOKENS
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from airflow_magnus.hooks.services import OpenServices, ServiceSources
 from airflow_magnus.operators.environment import scratch_folder
 from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.workspace import Workspace
-from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest
+from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest, MountRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
 from airflow_magnus.runlog.texts import MAX_LEVELS, is_deeper
@@ -185,9 +185,11 @@ class StepSession:
         """
         if request is not None:
             from airflow_magnus.operators.endpoint import StepEndpoint
+            from airflow_magnus.operators.mount import StepMount
 
             assert isinstance(self.endpoint, NoEndpoint)
-            self.endpoint = StepEndpoint(request, sources, self, self.endpoint)
+            kind = StepMount if isinstance(request, MountRequest) else StepEndpoint
+            self.endpoint = kind(request, sources, self, self.endpoint)
 
     def get_inputs(self) -> None:
         """Fetch what the step asks for, before its command."""

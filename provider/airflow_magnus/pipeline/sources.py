@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import ConfigurationError
-from airflow_magnus.pipeline.cursor import Cursor, Report, described
-from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.pipeline.cursor import Cursor, Report, described, unknown
+from airflow_magnus.pipeline.model import DataSource, EndpointRequest, MountRequest
 from airflow_magnus.pipeline.nodes import Place
 from airflow_magnus.pipeline.text import Document
 from airflow_magnus.pipeline.values import check_pattern
 
 _ENDPOINT_KEYS = ("inputs", "out", "keep_failed")
+ENGINES = ("rclone", "s3fs")
+"""What mounts buckets; the first by default."""
+FALLBACKS = ("copy",)
 _SOURCE_KEYS = ("files", "run", "pipeline", "digest", "bucket", "prefix", "conn_id")
 _OF_SEED = {
     "glob": 'write from: with the pattern of the files, such as from: "results/**"',
@@ -35,15 +38,37 @@ OUT = "out"
 
 
 def endpoint_request(step: Cursor) -> EndpointRequest | None:
-    """Read ``s3`` of a step; None when it is not there."""
-    section = step.at("s3")
+    """Read ``s3`` or ``mount`` of a step; None when neither is there."""
+    if step.has("s3") and step.has("mount"):
+        step.at("mount").fault("cannot stand beside s3: write all inputs below one of them", at_key=True)
+    if step.has("mount"):
+        section = step.at("mount")
+        common = _request(section, (*_ENDPOINT_KEYS, "engine", "fallback"))
+        if common is None:
+            return None
+        engine = _chosen(section.at("engine"), ENGINES) or ENGINES[0]
+        fallback = _chosen(section.at("fallback"), FALLBACKS)
+        return MountRequest(common.inputs, common.out, common.keep_failed, engine, fallback)
+    return _request(step.at("s3"), _ENDPOINT_KEYS) if step.has("s3") else None
+
+
+def _chosen(entry: Cursor, allowed: tuple[str, ...]) -> str:
+    """One of a few words; "" when there is none."""
+    if entry.value is None:
+        return ""
+    text = entry.as_text() or ""
+    if text and text not in allowed:
+        entry.fault(unknown("value", text, allowed))
+    return text
+
+
+def _request(section: Cursor, keys: tuple[str, ...]) -> EndpointRequest | None:
     if section.value is None:
-        if step.has("s3"):
-            section.fault("is empty: name inputs, or write out: true", at_key=True)
+        section.fault("is empty: name inputs, or write out: true", at_key=True)
         return None
     if section.as_mapping() is None:
         return None
-    section.check_keys(_ENDPOINT_KEYS)
+    section.check_keys(keys)
     inputs: dict[str, DataSource] = {}
     if section.at("inputs").value is not None and section.at("inputs").as_mapping() is not None:
         for name, entry in section.at("inputs").items():
@@ -58,22 +83,24 @@ def endpoint_request(step: Cursor) -> EndpointRequest | None:
     return EndpointRequest(inputs, has_out, _flag(section.at("keep_failed")))
 
 
-def endpoint_of(section: Mapping[str, Any]) -> EndpointRequest:
+def endpoint_of(section: Mapping[str, Any], key: str = "s3") -> EndpointRequest:
     """The endpoint that code asks for by the same mapping that a file would have below ``s3``.
 
+    :param key: ``mount`` for folders in its place.
     :raises ConfigurationError: naming all that is wrong with it.
     """
     try:
         plain = json.loads(json.dumps(section))
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"s3: {error}: write text, lists and mappings of them, true and false"
+            f"{key}: {error}: write text, lists and mappings of them, true and false"
         ) from error
     report = Report()
-    file = Path("s3")
-    found = endpoint_request(Cursor(Document(file, "", {"s3": plain}, Place(None)), report, {"s3": plain}))
+    found = endpoint_request(Cursor(Document(Path(key), "", {key: plain}, Place(None)), report, {key: plain}))
     if report.faults or found is None:
-        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or ["s3 must be a mapping"]
+        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or [
+            f"{key} must be a mapping"
+        ]
         raise ConfigurationError("\n".join(reasons))
     return found
 

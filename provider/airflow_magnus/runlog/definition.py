@@ -141,9 +141,13 @@ def files_wanted(header: RunHeader) -> set[str]:
     found: set[str] = set()
     for step in all_steps(header):
         found.update((step.get("catalog") or {}).get("get") or ())
-        for entry in ((step.get("s3") or {}).get("inputs") or {}).values():
+        for entry in (_endpoint(step).get("inputs") or {}).values():
             found.update(_files_of_this_run(entry["from"]))
     return found
+
+
+def _endpoint(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    return step.get("s3") or step.get("mount") or {}
 
 
 def _files_of_this_run(source: Any) -> Sequence[str]:
@@ -157,4 +161,4 @@ def _files_of_this_run(source: Any) -> Sequence[str]:
 
 def writes_by_endpoint(header: RunHeader) -> bool:
     """Whether a step of the run may write by an S3 endpoint; of a run without a definition nobody knows."""
-    return not header.definition or any((step.get("s3") or {}).get("out") for step in all_steps(header))
+    return not header.definition or any(_endpoint(step).get("out") for step in all_steps(header))
