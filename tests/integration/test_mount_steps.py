@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_magnus import mounted_buckets
 from airflow_magnus.mount import engines
 from airflow_magnus.runlog.records import RunLog
 from pipelines import linear, only, python, shell
@@ -120,3 +121,25 @@ def test_killed_run_leaves_no_mount(project: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_block_has_folders_and_leaves_its_results(airflow_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("alpha")
+    with mounted_buckets(tmp_path / "mnt", {"lab": tmp_path / "in"}, out=tmp_path / "results") as mounted:
+        (mounted / "out" / "b.txt").write_text((mounted / "lab" / "a.txt").read_text() + " beta")
+        assert not list((tmp_path / "results").glob("*.txt"))
+    assert (tmp_path / "results" / "b.txt").read_text() == "alpha beta"
+    assert not is_mounted(tmp_path / "mnt")
+
+
+def test_block_that_raises_leaves_nothing(airflow_home: Path, tmp_path: Path) -> None:
+    def fail() -> None:
+        with mounted_buckets(tmp_path / "mnt", out=tmp_path / "results") as mounted:
+            (mounted / "out" / "b.txt").write_text("half")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert not is_mounted(tmp_path / "mnt")
