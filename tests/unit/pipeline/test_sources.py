@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.pipeline.model import DataSource, EndpointRequest, MountRequest
 from airflow_magnus.pipeline.parser import check_pipeline, load_pipeline
 
 _PIPELINE = """\
@@ -94,6 +94,46 @@ def test_an_endpoint_is_read(tmp_path: Path, s3: str, expected: EndpointRequest)
 def test_faults_say_what_to_write(tmp_path: Path, s3: str, message: str) -> None:
     faults, _ = check_pipeline(_file(tmp_path, s3))
     assert message in " ".join(str(fault) for fault in faults)
+
+
+def _mount(folder: Path, mount: str) -> Path:
+    file = _file(folder, mount)
+    file.write_text(file.read_text().replace("      s3: ", "      mount: "))
+    return file
+
+
+def test_folders_are_read(tmp_path: Path) -> None:
+    file = _mount(tmp_path, "{inputs: {lab: {from: a}}, out: true, engine: s3fs, fallback: copy}")
+    step = load_pipeline(file).graph.steps["copy"]
+    assert step.endpoint == MountRequest(
+        {"lab": DataSource(("a",))}, out=True, engine="s3fs", fallback="copy"
+    )
+    assert load_pipeline(_mount(tmp_path, "{out: true}")).graph.steps["copy"].endpoint == MountRequest(
+        out=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [
+        (
+            "{out: true, engine: rclon}",
+            'unknown value "rclon"; the nearest is "rclone"; allowed: rclone, s3fs',
+        ),
+        ("{out: true, fallback: true}", "fallback"),
+        ("{out: true, engines: s3fs}", 'unknown key "engines"'),
+        ("null", "is empty"),
+    ],
+)
+def test_faults_of_folders(tmp_path: Path, mount: str, message: str) -> None:
+    faults, _ = check_pipeline(_mount(tmp_path, mount))
+    assert message in " ".join(str(fault) for fault in faults)
+
+
+def test_folders_and_endpoint_do_not_stand_together(tmp_path: Path) -> None:
+    file = _file(tmp_path, "{out: true}\n      mount: {out: true}")
+    faults, _ = check_pipeline(file)
+    assert "cannot stand beside s3" in str(faults[0])
 
 
 def test_only_steps_that_run_a_command_have_an_endpoint(tmp_path: Path) -> None:
