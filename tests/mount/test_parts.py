@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_magnus.errors import ConfigurationError
-from airflow_magnus.gateway.outputs import Output
+from airflow_magnus.gateway.ledger import Output
 from airflow_magnus.mount import engines, mountpoints
 from airflow_magnus.mount.comparison import ODD, differences, shown
 from airflow_magnus.mount.engine import Endpoint, Unsaved

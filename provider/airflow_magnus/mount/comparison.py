@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from airflow_magnus.gateway.outputs import Output
+from airflow_magnus.gateway.ledger import Output
 
 ODD = -1
 """In place of a size: no file, but a link or something else that no object can be."""

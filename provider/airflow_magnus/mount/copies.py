@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import REGION
 from airflow_magnus.mount.faults import MountError
 from airflow_magnus.mount.places import Access
 from airflow_magnus.stores.names import place_to_write

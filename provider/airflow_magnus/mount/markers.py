@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import REGION
 from airflow_magnus.mount.faults import MountError
 
 _AT_ONCE = 1000

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from airflow_magnus.errors import ConfigurationError
-from airflow_magnus.gateway.operations import REGION
 from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import REGION
 from airflow_magnus.mount.comparison import differences, flush, shown
 from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engines import DEFAULT, engine_named, preflight
