@@ -44,6 +44,7 @@ class Mount:
     :param folder: where they appear, each under its name; made where it is not. The folder of a bucket is empty.
     :param buckets: by name; only ``out`` can be writable.
     :param engine: ``rclone`` or ``s3fs``.
+    :param over: folders of single buckets that are not below ``folder``; what lies there is hidden meanwhile.
     :param scratch: where caches go, which may become as large as the data; None: where temporary files go.
     :param notes: the folder where mounts are noted for :func:`airflow_magnus.mount.janitor.clear_stale`, on a disk of
         this machine; None: :func:`airflow_magnus.mount.state.state_folder`.
@@ -65,6 +66,7 @@ class Mount:
         buckets: Mapping[str, Access],
         engine: str = DEFAULT,
         *,
+        over: Mapping[str, Path] | None = None,
         scratch: Path | None = None,
         notes: Path | None = None,
         patience: float = 30.0,
@@ -78,6 +80,7 @@ class Mount:
         if wrong:
             raise ConfigurationError(f"bucket {wrong[0]!r} is read-only: only {WRITTEN!r} can be written to")
         self._folder, self._scratch, self._notes = folder.absolute(), scratch, notes
+        self._over = {name: path.absolute() for name, path in (over or {}).items()}
         self._buckets, self._is_shared, self._patience = dict(buckets), is_shared, patience
         self._write_back = write_back
         self.warnings: list[str] = []
@@ -129,7 +132,7 @@ class Mount:
 
     def folder_of(self, bucket: str) -> Path:
         """Where a bucket appears."""
-        return self._folder / bucket
+        return self._over.get(bucket) or self._folder / bucket
 
     def check(self) -> None:
         """Make sure that all mounts are there; cheap.
@@ -151,7 +154,7 @@ class Mount:
         """Wait until all that was written is in the store, and make sure of it; called when the program has ended.
 
         By s3fs the folder of a writable bucket is unmounted behind it. Bytes that the engine still has are read once more
-        and compared with the store's sha256. Cost: as of :meth:`Gateway.outputs`.
+        and compared with the store's sha256. Cost: as of :meth:`Gateway.shown`.
 
         :param timeout: seconds to wait for the engine; None: as long as it goes on.
         :raises MountError: names files that are not in the store as they were written.
@@ -180,7 +183,7 @@ class Mount:
             self._unmount(place)
         else:  # what somebody has removed meanwhile was shown before: better an error too many
             written |= shown(place.mountpoint)
-        stored = {one.name: one for one in self._gateway.outputs() if one.bucket == place.bucket}
+        stored = {one.name: one for one in self._gateway.shown() if one.bucket == place.bucket}
         marked = [name for name, one in stored.items() if name.endswith("/") and not one.size]
         if marked:
             remove_markers(self._gateway, place.bucket, marked)
@@ -232,23 +235,23 @@ class Mount:
             missing = [path for path in (target, *target.parents) if not path.exists()]
             target.mkdir(parents=True, exist_ok=True)
             self._made += reversed(missing)
-            if any(target.iterdir()):
+            if name not in self._over and any(target.iterdir()):
                 raise MountError(
                     f"{target} is not empty: a mount would hide what is there; choose another folder"
                 )
 
     def _start(self) -> SupervisorLink:
         self._folder = self._folder.resolve()
+        self._over = {name: path.resolve() for name, path in self._over.items()}
         name = f"mount-{self._owner}-{secrets.token_hex(4)}"
         self._note = private(self._notes or state_folder()) / f"{name}.json"
         above = (self._scratch or Path(tempfile.gettempdir())).absolute()
         above.mkdir(parents=True, exist_ok=True)
         scratch = above.resolve() / name  # made by the supervisor
+        shared, later = self._is_shared, self._write_back
         self._places = [
-            Place(
-                name, self.folder_of(name), scratch / str(number), access, self._is_shared, self._write_back
-            )
-            for number, (name, access) in enumerate(self._buckets.items())
+            Place(name, self.folder_of(name), scratch / str(n), access, shared, later, name in self._over)
+            for n, (name, access) in enumerate(self._buckets.items())
         ]
         self._make_folders()
         return SupervisorLink({

@@ -23,6 +23,7 @@ class Place:
     :param private: folder of the engine, for this user alone: cache, log, socket.
     :param is_shared: whether other users of the machine may look into the folder.
     :param write_back: seconds after a file's close at which it is sent; None: at the end.
+    :param hides: whether files may lie in the folder, which nobody sees while it is a mount.
     """
 
     bucket: str
@@ -31,6 +32,7 @@ class Place:
     access: Access
     is_shared: bool = False
     write_back: float | None = None
+    hides: bool = False
 
     @property
     def is_writable(self) -> bool:
@@ -76,4 +78,5 @@ class Place:
             access=Access(values["access"]),
             is_shared=bool(values["is_shared"]),
             write_back=values["write_back"],
+            hides=bool(values.get("hides", False)),
         )

@@ -53,7 +53,7 @@ class Rclone:
             f"--dir-cache-time={known}", "--poll-interval=0", "--use-server-modtime", f"--transfers={_AT_ONCE}",
             "--rc", f"--rc-addr=unix://{_SOCKET}", "--rc-no-auth",  # only this user can enter the folder of the socket
             "--log-level=NOTICE", "--stats=0",
-            *(() if place.is_writable else ("--read-only",)), *(("--allow-other",) if place.is_shared else ()),
+            *(("--allow-non-empty",) if place.hides else ()), *(() if place.is_writable else ("--read-only",)), *(("--allow-other",) if place.is_shared else ()),
         ]  # fmt: skip
 
     def environment(self, place: Place, endpoint: Endpoint) -> dict[str, str]:

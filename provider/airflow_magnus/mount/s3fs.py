@@ -26,7 +26,7 @@ class S3fs:
             f"tmpdir={place.private}", f"fsname={place.source}", "umask=0022", "mp_umask=0022",
             "complement_stat",  # objects that others have put have no mode
             f"stat_cache_expire={5 if place.is_writable else 3600}",
-            *(() if place.is_writable else ("ro",)), *(("allow_other",) if place.is_shared else ()),
+            *(("nonempty",) if place.hides else ()), *(() if place.is_writable else ("ro",)), *(("allow_other",) if place.is_shared else ()),
         ]  # fmt: skip
         given = [part for option in options for part in ("-o", option)]
         return [program("s3fs") or "s3fs", place.bucket, str(place.mountpoint), "-f", *given]

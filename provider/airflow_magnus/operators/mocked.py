@@ -33,7 +33,9 @@ class MockedStep(CommandStep, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            step=replace(step or StepSettings(), get=(), put=(), s3=None, mount=None, is_cached=False),
+            step=replace(
+                step or StepSettings(), get=(), put=(), s3=None, mount=None, catalog=None, is_cached=False
+            ),
             **kwargs,
         )
         self.command = command

@@ -28,6 +28,14 @@ FOLDER = "mnt"
 """Below the working folder: where the buckets appear."""
 
 
+def falls_back(request: MountRequest, session: StepSession) -> bool:
+    """Whether copies take the place of a mount that was asked for; the step's message says why."""
+    missing = preflight(request.engine) if request.fallback else []
+    if missing:
+        session.warnings.append(f"mount: files are copied, as a mount needs {'; '.join(missing)}")
+    return bool(missing)
+
+
 class _Over(Exception):  # noqa: N818 - no error: tells a mount that nothing is to be saved any more
     """The attempt has ended."""
 
@@ -70,11 +78,7 @@ class StepMount(StepEndpoint):
         if request.out:
             access[WRITTEN] = Access.WRITABLE
         folder = self._session.workspace.folder.absolute() / FOLDER
-        missing = preflight(request.engine) if request.fallback else []
-        if missing:
-            self._session.warnings.append(
-                f"mount: the objects are copied, as a mount needs {'; '.join(missing)}"
-            )
+        if falls_back(request, self._session):
             return Copies(self._serving, folder, access)
         return Mount(self._serving, folder, access, request.engine, scratch=Path(scratch_folder()))
 

@@ -18,7 +18,7 @@ from airflow_magnus.hooks.services import OpenServices, ServiceSources
 from airflow_magnus.operators.environment import scratch_folder
 from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.workspace import Workspace
-from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest, MountRequest
+from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest
 from airflow_magnus.runlog.history import Visible
 from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
 from airflow_magnus.runlog.texts import MAX_LEVELS, is_deeper
@@ -184,21 +184,26 @@ class StepSession:
         :raises MagnusError: when an input is not there.
         """
         if request is not None:
-            from airflow_magnus.operators.endpoint import StepEndpoint
-            from airflow_magnus.operators.mount import StepMount
+            from airflow_magnus.operators.endpoint_kinds import endpoint_for
 
             assert isinstance(self.endpoint, NoEndpoint)
-            kind = StepMount if isinstance(request, MountRequest) else StepEndpoint
-            self.endpoint = kind(request, sources, self, self.endpoint)
+            self.endpoint = endpoint_for(request, sources, self, self.endpoint)
 
     def get_inputs(self) -> None:
-        """Fetch what the step asks for, before its command."""
+        """Fetch what the step asks for, before its command; nothing where the catalog is mounted."""
+        if self.endpoint.holds_catalog:
+            return
         moved = self.services.catalog.get(self.entries, self.workspace.data, self.request.get)
         self.got += moved.entries
         self.warnings += moved.warnings
 
     def put_outputs(self) -> None:
         """Store what the step gives, after its command."""
+        if not self.endpoint.holds_catalog:
+            self._put_by_copies()
+        self.put_written()
+
+    def _put_by_copies(self) -> None:
         moved = self.services.catalog.put(
             self.header.run_id,
             self.workspace.data,
@@ -211,7 +216,6 @@ class StepSession:
         self._put_here.update(entry.name for entry in moved.entries)
         for entry in moved.entries:
             self._has_put(entry)
-        self.put_written()
 
     def put_written(self) -> None:
         """Make part of the catalog what the step has written to its S3 endpoint."""

@@ -30,6 +30,8 @@ class StepSettings:
     :param s3: the S3 endpoint beside the step: a mapping of ``inputs``, ``out`` and ``keep_failed``, as below ``s3`` of a step
         in a pipeline file. None: there is none.
     :param mount: folders in place of an endpoint: as ``s3``, with ``engine`` and ``fallback`` too. None: there are none.
+    :param catalog: how the files of ``get`` and ``put`` come and go: ``{"mode": "mount"}`` for a compute data folder that is a
+        mount of the run's catalog, with ``engine`` and ``fallback`` too. None: they are copied.
     :param is_cached: use what an earlier attempt with the same command, code, parameters and inputs has made.
     :param place: where the step stands; None: behind all the steps upstream of it in the DAG.
     :param route: how the task finds out whether its step is reached; default: Airflow's trigger rules say so.
@@ -47,15 +49,23 @@ class StepSettings:
     run: RunSettings = field(default_factory=RunSettings)
     s3: EndpointRequest | Mapping[str, Any] | None = None
     mount: MountRequest | Mapping[str, Any] | None = None
+    catalog: Mapping[str, Any] | None = None
     is_cached: bool = False
 
     @property
     def endpoint(self) -> EndpointRequest | None:
         """The S3 endpoint that was asked for, or the folders.
 
-        :raises ConfigurationError: when the mapping is none that a file could have, or both were asked for.
+        :raises ConfigurationError: when the mapping is none that a file could have, or more than one was asked for.
         """
-        if self.s3 is not None and self.mount is not None:
-            raise ConfigurationError("mount cannot stand beside s3: give all inputs to one of them")
-        given, key = (self.mount, "mount") if self.mount is not None else (self.s3, "s3")
-        return given if given is None or isinstance(given, EndpointRequest) else endpoint_of(given, key)
+        asked = {"s3": self.s3, "mount": self.mount, "catalog": self.catalog}
+        given = [(key, value) for key, value in asked.items() if value is not None]
+        if len(given) > 1:
+            names = " and ".join(key for key, _ in given)
+            raise ConfigurationError(
+                f"{names} cannot stand on one step: each is a way to give it all its files"
+            )
+        if not given:
+            return None
+        key, value = given[0]
+        return value if isinstance(value, EndpointRequest) else endpoint_of(value, key)

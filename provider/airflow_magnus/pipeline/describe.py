@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
 from airflow_magnus.pipeline.model import (
+    CatalogMountRequest,
     CompositeStep,
     DataSource,
     EndpointRequest,
@@ -103,6 +104,8 @@ def _tree(graph: Graph, indent: str) -> Iterator[str]:
 
 def buckets(request: EndpointRequest) -> list[str]:
     """The buckets of a step's S3 endpoint, each with what it holds."""
+    if isinstance(request, CatalogMountRequest):
+        return ["the catalog of the run"]
     start = "mnt/" if isinstance(request, MountRequest) else "s3://"
     inputs = [f"{start}{name} ({_source(source)})" for name, source in request.inputs.items()]
     return [*inputs, *([f"{start}out"] if request.out else [])]

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import ConfigurationError
-from airflow_magnus.pipeline.cursor import Cursor, Report, described, unknown
+from airflow_magnus.pipeline.cursor import Cursor, Report, described
 from airflow_magnus.pipeline.model import DataSource, EndpointRequest, MountRequest
+from airflow_magnus.pipeline.mounts import CATALOG_MOUNT_KEYS, MOUNT_KEYS, catalog_mount, engine_and_fallback
 from airflow_magnus.pipeline.nodes import Place
 from airflow_magnus.pipeline.text import Document
 from airflow_magnus.pipeline.values import check_pattern
 
 _ENDPOINT_KEYS = ("inputs", "out", "keep_failed")
-ENGINES = ("rclone", "s3fs")
-"""What mounts buckets; the first by default."""
-FALLBACKS = ("copy",)
 _SOURCE_KEYS = ("files", "run", "pipeline", "digest", "bucket", "prefix", "conn_id")
 _OF_SEED = {
     "glob": 'write from: with the pattern of the files, such as from: "results/**"',
@@ -41,25 +39,15 @@ def endpoint_request(step: Cursor) -> EndpointRequest | None:
     """Read ``s3`` or ``mount`` of a step; None when neither is there."""
     if step.has("s3") and step.has("mount"):
         step.at("mount").fault("cannot stand beside s3: write all inputs below one of them", at_key=True)
+    mounted = catalog_mount(step)
     if step.has("mount"):
         section = step.at("mount")
-        common = _request(section, (*_ENDPOINT_KEYS, "engine", "fallback"))
+        common = _request(section, (*_ENDPOINT_KEYS, *MOUNT_KEYS))
         if common is None:
             return None
-        engine = _chosen(section.at("engine"), ENGINES) or ENGINES[0]
-        fallback = _chosen(section.at("fallback"), FALLBACKS)
+        engine, fallback = engine_and_fallback(section)
         return MountRequest(common.inputs, common.out, common.keep_failed, engine, fallback)
-    return _request(step.at("s3"), _ENDPOINT_KEYS) if step.has("s3") else None
-
-
-def _chosen(entry: Cursor, allowed: tuple[str, ...]) -> str:
-    """One of a few words; "" when there is none."""
-    if entry.value is None:
-        return ""
-    text = entry.as_text() or ""
-    if text and text not in allowed:
-        entry.fault(unknown("value", text, allowed))
-    return text
+    return _request(step.at("s3"), _ENDPOINT_KEYS) if step.has("s3") else mounted
 
 
 def _request(section: Cursor, keys: tuple[str, ...]) -> EndpointRequest | None:
@@ -86,7 +74,7 @@ def _request(section: Cursor, keys: tuple[str, ...]) -> EndpointRequest | None:
 def endpoint_of(section: Mapping[str, Any], key: str = "s3") -> EndpointRequest:
     """The endpoint that code asks for by the same mapping that a file would have below ``s3``.
 
-    :param key: ``mount`` for folders in its place.
+    :param key: ``mount`` for folders in its place, ``catalog`` for the compute data folder as one.
     :raises ConfigurationError: naming all that is wrong with it.
     """
     try:
@@ -96,11 +84,13 @@ def endpoint_of(section: Mapping[str, Any], key: str = "s3") -> EndpointRequest:
             f"{key}: {error}: write text, lists and mappings of them, true and false"
         ) from error
     report = Report()
-    found = endpoint_request(Cursor(Document(Path(key), "", {key: plain}, Place(None)), report, {key: plain}))
+    step = Cursor(Document(Path(key), "", {key: plain}, Place(None)), report, {key: plain})
+    if key == "catalog" and step.at(key).as_mapping() is not None:
+        step.at(key).check_keys(CATALOG_MOUNT_KEYS)
+    found = endpoint_request(step)
     if report.faults or found is None:
-        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or [
-            f"{key} must be a mapping"
-        ]
+        missing = f"{key} must be a mapping" + (' with "mode": "mount"' if key == "catalog" else "")
+        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or [missing]
         raise ConfigurationError("\n".join(reasons))
     return found
 

@@ -39,6 +39,16 @@ _SAME = 3
 _NO_RANGES = "non-partial response"
 
 
+def gone(what: str, key: str) -> CatalogEntryNotFoundError:
+    """The error that an object is not there any more.
+
+    :param what: names it.
+    """
+    return CatalogEntryNotFoundError(
+        f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
+    )
+
+
 def download(
     client: ObjectClient, key: str, target: Path, digest: str, size: int | None, *, what: str
 ) -> int:
@@ -63,9 +73,7 @@ def download(
             raise CatalogError(
                 f"{what} cannot be written to {target}: its folder was removed meanwhile"
             ) from error
-        raise CatalogEntryNotFoundError(
-            f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
-        ) from error
+        raise gone(what, key) from error
     except IsADirectoryError as error:
         raise CatalogError(f"{what} cannot be written: {target} is a folder") from error
     except OSError as error:
