@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mount_stage import MountStage
+from airflow_magnus.mount.places import Access
+from mount_stage import MountStage, overlay_stage
 
 pytestmark = pytest.mark.external
 
@@ -227,3 +228,21 @@ def test_s3fs_is_so_too_but_for_truncation(stage: MountStage, seed: int) -> None
         Exerciser(stage.out, plain, seed, without).run(500)
         mount.drain()
         assert stage.stored() == files_of(plain)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_folder_over_files_of_the_catalog_is_so_too(tmp_path: Path, seed: int) -> None:
+    below = {
+        f"{folder}f{number}": b"%d below" % number for folder in ("", "a/", "a/c/") for number in range(12)
+    }
+    plain = tmp_path / "plain"
+    for name, data in below.items():
+        (plain / name).parent.mkdir(parents=True, exist_ok=True)
+        (plain / name).write_bytes(data)
+    with overlay_stage(tmp_path, below) as stage:
+        with stage.mount(buckets={"out": Access.WRITABLE}) as mount:
+            Exerciser(stage.out, plain, seed).run(OPERATIONS, pause=0.005)
+            mount.drain()
+            assert files_of(stage.out) == files_of(plain)
+        assert stage.stored() == files_of(plain)
+    assert files_of(tmp_path / "below") == below
