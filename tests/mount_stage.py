@@ -139,7 +139,7 @@ def overlay_stage(root: Path, below: Mapping[str, bytes]) -> Iterator[MountStage
         }
 
     lower = Folder(root / "below", {name: name for name in below})
-    with Gateway({}, Overlay(Folder(root / "staging"), lower)) as gateway:
+    with Gateway({}, Overlay(Folder(root / "staging"), lower, has_copies=False)) as gateway:
         yield MountStage(gateway, root, stored)
 
 

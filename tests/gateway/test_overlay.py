@@ -151,3 +151,17 @@ def test_all_that_is_seen_is_told(stage: Stage) -> None:
     stage.gateway.drop()
     assert [one.name for one in stage.gateway.outputs()] == []
     assert "a.txt" in {one.name for one in stage.gateway.shown()}
+
+
+def test_copies_of_what_lies_below_can_be_refused(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a.txt").write_bytes(b"alpha")
+    below = Folder(tmp_path / "below", {"a.txt": "a.txt"})
+    with Gateway({}, Overlay(Folder(tmp_path / "out"), below, has_copies=False)) as gateway:
+        client = client_of(gateway)
+        with pytest.raises(ClientError) as error:
+            client.copy_object(Bucket="out", Key="b.txt", CopySource={"Bucket": "out", "Key": "a.txt"})
+        assert code_of(error) == (403, "AccessDenied")
+        client.put_object(Bucket="out", Key="a.txt", Body=b"new")
+        client.copy_object(Bucket="out", Key="b.txt", CopySource={"Bucket": "out", "Key": "a.txt"})
+        assert body(client, "b.txt") == b"new"

@@ -79,7 +79,10 @@ def test_files_are_read_in_place_and_what_put_names_of_the_written_becomes_files
 def test_changed_and_removed_files_are_so_for_the_attempt_and_never_in_the_catalog(
     execute: Execute, engine: str
 ) -> None:
-    change = "printf ' more' >> data/results/a.txt && rm data/results/b.txt && test ! -e data/results/b.txt && mv data/c.bin data/d.bin"
+    change = (
+        "printf ' more' >> data/results/a.txt && rm data/results/b.txt && test ! -e data/results/b.txt"
+        " && cp data/c.bin data/d.bin && rm data/c.bin"
+    )
     look = "test $(cat data/results/b.txt) = two && test -e data/c.bin && cat data/results/a.txt data/d.bin > data/seen"
     steps = {
         "make": MAKE,
@@ -101,6 +104,27 @@ def test_changed_and_removed_files_are_so_for_the_attempt_and_never_in_the_catal
         e.name: e.catalog_relative_path for e in log.steps["change"].data_catalog if e.stage == "put"
     }
     assert make["results/a.txt"] != change_put["results/a.txt"]
+
+
+def test_renaming_a_file_of_the_catalog_is_an_error_by_rclone(execute: Execute, engine: str) -> None:
+    use = mounted("mv data/c.bin data/d.bin && echo 1 > data/n && mv data/n data/m", engine, put=["**"])
+    log = execute(linear({"make": MAKE, "use": use}))
+    if engine == "rclone":
+        assert log.status == "FAIL"
+        assert "Input/output error" in log.steps["use"].attempts[0].message
+    else:
+        assert entries(log.steps["use"], "put") == {"d.bin": sha256("x"), "m": sha256("1\n")}
+
+
+def test_file_of_the_catalog_that_is_written_over_and_removed_stays_so(execute: Execute) -> None:
+    """What rclone would take for there again when it lists the store anew."""
+    use = mounted(
+        "echo 1 > data/n && mv data/n data/c.bin && rm data/c.bin && sleep 6 && test ! -e data/c.bin",
+        put=["**"],
+    )
+    log = execute(linear({"make": MAKE, "use": use}))
+    assert log.status == "SUCCESS", log.to_json()
+    assert entries(log.steps["use"], "put") == {}
 
 
 def test_pattern_of_get_that_matches_nothing_is_a_message(execute: Execute) -> None:
@@ -204,7 +228,7 @@ def server(request: pytest.FixtureRequest, moto_server: str, monkeypatch: pytest
 def test_catalog_on_s3(execute: Execute, server: S3Server, engine: str) -> None:
     bucket = server.make_bucket()
     config = {"s3_bucket": bucket, "endpoint_url": server.endpoint, "region": server.region}
-    command = "mv data/results data/moved && rm data/c.bin && printf new > data/n && test ! -e data/c.bin"
+    command = "cp -r data/results data/moved && rm data/c.bin && printf new > data/n && test ! -e data/c.bin"
     steps = {"make": MAKE, "move": mounted(command, engine, put=["**"])}
     log = execute(linear(steps, catalog={"type": "s3", "config": config}), "--run-id", "r1")
     assert log.status == "SUCCESS", log.to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -230,18 +231,40 @@ def test_s3fs_is_so_too_but_for_truncation(stage: MountStage, seed: int) -> None
         assert stage.stored() == files_of(plain)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_folder_over_files_of_the_catalog_is_so_too(tmp_path: Path, seed: int) -> None:
-    below = {
-        f"{folder}f{number}": b"%d below" % number for folder in ("", "a/", "a/c/") for number in range(12)
-    }
+class OverCatalog(Exerciser):
+    """Where files of the catalog cannot be renamed: an error leaves everything as it was."""
+
+    def rename(self) -> None:
+        """Rename a file, perhaps over another."""
+        name, new = self._file(), self._name()
+        refused = False
+
+        def act(root: Path) -> None:
+            nonlocal refused
+            if refused:
+                raise OSError(errno.EIO, "as in the mounted folder")
+            try:
+                os.rename(root / name, root / new)
+            except OSError as error:
+                refused = error.errno == errno.EIO
+                raise
+
+        self._same(act)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_folder_over_files_of_the_catalog_is_so_too_but_for_renaming_them(
+    tmp_path: Path, seed: int
+) -> None:
+    folders = ("", "a/", "a/c/")
+    below = {f"{folder}f{number}": b"%d below" % number for folder in folders for number in range(12)}
     plain = tmp_path / "plain"
     for name, data in below.items():
         (plain / name).parent.mkdir(parents=True, exist_ok=True)
         (plain / name).write_bytes(data)
     with overlay_stage(tmp_path, below) as stage:
-        with stage.mount(buckets={"out": Access.WRITABLE}) as mount:
-            Exerciser(stage.out, plain, seed).run(OPERATIONS, pause=0.005)
+        with stage.mount(buckets={"out": Access.WRITABLE}, over={"out": stage.out}) as mount:
+            OverCatalog(stage.out, plain, seed, frozenset({"rename_folder"})).run(OPERATIONS, pause=0.001)
             mount.drain()
             assert files_of(stage.out) == files_of(plain)
         assert stage.stored() == files_of(plain)

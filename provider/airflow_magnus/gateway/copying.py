@@ -38,7 +38,7 @@ async def copy(
     if source is bucket and key == call.key and not part and not replaces and not version:
         raise S3Error("InvalidRequest", "an object is copied to itself only with other metadata")
     target = bucket.taking(call) if isinstance(bucket, OverlayBucket) else bucket
-    origin = source.layer_of(key) if isinstance(source, OverlayBucket) else source
+    origin = source.copied(key) if isinstance(source, OverlayBucket) else source
     if isinstance(target, Copied) and isinstance(origin, Copied) and origin.store is target.store:
         return await target.copy_inside(call, origin, key, version, part)
     conditions = {

@@ -25,6 +25,7 @@ class OverlayBucket:
     :param below: is never changed.
     :param keys: of ``below``.
     :param digests: of ``below``: key to sha256, where it is known.
+    :param has_copies: whether objects of ``below`` may be copied.
     """
 
     is_writable = True
@@ -36,13 +37,28 @@ class OverlayBucket:
         keys: Collection[str],
         digests: Mapping[str, str],
         ledger: Ledger,
+        *,
+        has_copies: bool = True,
     ) -> None:
+        self._has_copies = has_copies
         self.name, self.written = written.name, written
         self._below, self._keys, self._digests, self._ledger = below, frozenset(keys), digests, ledger
 
     def layer_of(self, key: str) -> Layer:
         """The layer that has an object, if one has."""
         return self._below if self._shows_below(key) else self.written
+
+    def copied(self, key: str) -> Layer:
+        """The layer that has the source of a copy.
+
+        :raises S3Error: when it is not to be copied.
+        """
+        layer = self.layer_of(key)
+        if layer is self._below and not self._has_copies:
+            raise S3Error(
+                "AccessDenied", f"{key!r} is a file of the catalog, which cannot be renamed: copy its bytes"
+            )
+        return layer
 
     def taking(self, call: Call) -> Layer:
         """The layer that takes what a request writes. It does not know of the one below, whose objects have conditions too.

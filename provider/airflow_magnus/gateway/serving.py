@@ -144,7 +144,10 @@ class Serving:
         if below is None:
             return self._layer(view)
         written, lower = self._layer(view), self._layer(below)
-        return OverlayBucket(written, lower, below["keys"] or (), below.get("digests") or {}, self._ledger)
+        return OverlayBucket(
+            written, lower, below["keys"] or (), below.get("digests") or {}, self._ledger,
+            has_copies=below["has_copies"],
+        )  # fmt: skip
 
     def _layer(self, view: Message) -> Layer:
         if "path" in view:

@@ -119,10 +119,12 @@ class Overlay:
 
     :param written: what takes all writes; empty at the start.
     :param below: chosen objects. One that is written again or removed is so for this step alone.
+    :param has_copies: whether ``below`` may be the source of a copy, as renaming needs one.
     """
 
     written: View
     below: View
+    has_copies: bool = True
 
 
 BELOW = "catalog"
@@ -138,7 +140,8 @@ def as_message(
     """
     if isinstance(view, Overlay):
         written = as_message(name, view.written, origins, is_writable=is_writable)
-        return {**written, "below": as_message(BELOW, view.below, origins, is_writable=False)}
+        below = as_message(BELOW, view.below, origins, is_writable=False)
+        return {**written, "below": {**below, "has_copies": view.has_copies}}
     common = {"name": name, "is_writable": is_writable, "is_recorded": view.is_recorded}
     if isinstance(view, Folder):
         return {**common, "path": str(view.path.absolute()), "keys": _plain(view.files)}

@@ -1,4 +1,5 @@
-"""Objects that stand for folders, which s3fs makes: no file can have their names, so they go when all is saved."""
+"""Objects that go when all is saved: what stands for folders, as s3fs makes it, and no file can be named as; over a catalog
+also what a program has removed and rclone has not."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from airflow_magnus.mount.faults import MountError
 _AT_ONCE = 1000
 
 
-def remove_markers(gateway: Gateway, bucket: str, keys: Sequence[str]) -> None:
+def remove_objects(gateway: Gateway, bucket: str, keys: Sequence[str]) -> None:
     """Remove objects by key. Cost: 1 request for each 1,000.
 
     :raises MountError: when one stays.
@@ -29,8 +30,10 @@ def remove_markers(gateway: Gateway, bucket: str, keys: Sequence[str]) -> None:
             objects = [{"Key": key} for key in keys[first : first + _AT_ONCE]]
             answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
             if answer.get("Errors"):
-                raise MountError(f"a folder of bucket {bucket!r} could not be removed: {answer['Errors'][0]}")
+                raise MountError(
+                    f"an object of bucket {bucket!r} could not be removed: {answer['Errors'][0]}"
+                )
     except (BotoCoreError, ClientError) as error:
-        raise MountError(f"the folders of bucket {bucket!r} could not be removed: {error}") from error
+        raise MountError(f"what was removed from bucket {bucket!r} is still there: {error}") from error
     finally:
         client.close()

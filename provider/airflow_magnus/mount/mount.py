@@ -19,7 +19,7 @@ from airflow_magnus.mount.ending import clear_away, end_mounts
 from airflow_magnus.mount.engines import DEFAULT, engine_named, preflight
 from airflow_magnus.mount.faults import MountError, UnsavedError, some
 from airflow_magnus.mount.link import SupervisorLink
-from airflow_magnus.mount.markers import remove_markers
+from airflow_magnus.mount.markers import remove_objects
 from airflow_magnus.mount.mountpoints import source_at
 from airflow_magnus.mount.places import Access, Place
 from airflow_magnus.mount.saving import Saving
@@ -184,9 +184,11 @@ class Mount:
         else:  # what somebody has removed meanwhile was shown before: better an error too many
             written |= shown(place.mountpoint)
         stored = {one.name: one for one in self._gateway.shown() if one.bucket == place.bucket}
-        marked = [name for name, one in stored.items() if name.endswith("/") and not one.size]
-        if marked:
-            remove_markers(self._gateway, place.bucket, marked)
+        gone = [name for name, one in stored.items() if name.endswith("/") and not one.size]
+        if place.hides:  # here the folder is right: rclone does not tell the store of all that was removed
+            gone = sorted(set(stored) - set(written))
+        if gone:
+            remove_objects(self._gateway, place.bucket, gone)
         wrong = differences(written, stored, self._engine.copies(place))
         if place.write_back is not None and not self._engine.saves_by_unmount:
             extra = sorted(set(stored) - set(written))

@@ -44,8 +44,9 @@ class Rclone:
 
     def command(self, place: Place, endpoint: Endpoint) -> Sequence[str]:
         """The command; a relative socket, because the path of an address has no more than 107 bytes."""
-        # Other clients of the gateway may write to a bucket that is written to here; inputs do not change.
-        known = "5s" if place.is_writable else "1h"
+        # Other clients of the gateway may write to a bucket that is written to here; inputs do not change. Nobody else
+        # writes over a catalog, and what rclone lists anew it takes for there again, though a program has removed it.
+        known = _LATER if place.hides else "5s" if place.is_writable else "1h"
         later = _LATER if place.write_back is None else f"{max(place.write_back, _EARLIEST)}s"
         # The second of rclone's ways to the kernel reads twice as fast; what is written has been tried with the first.
         how = "mount" if place.is_writable else "mount2"

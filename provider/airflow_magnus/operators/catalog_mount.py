@@ -66,7 +66,8 @@ class CatalogMount(StepMount):
 
     def _out(self, written: View) -> View | Overlay:
         below = self._inputs.place.view(self._inputs.entries[BELOW], is_recorded=False)
-        return Overlay(written, below)
+        # rclone renames by a copy in the store, and loses what the step has written under the new name before.
+        return Overlay(written, below, has_copies=self._mount_request.engine != "rclone")
 
     @property
     def _taken_in(self) -> Sequence[str]:
