@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.process import Gateway, GatewayError
 from airflow_magnus.gateway.views import Folder, Overlay, Prefix
 from gateway.conftest import views_of
 from gateway_stage import OBJECTS, Stage, client_of, code_of
@@ -165,3 +165,5 @@ def test_copies_of_what_lies_below_can_be_refused(tmp_path: Path) -> None:
         client.put_object(Bucket="out", Key="a.txt", Body=b"new")
         client.copy_object(Bucket="out", Key="b.txt", CopySource={"Bucket": "out", "Key": "a.txt"})
         assert body(client, "b.txt") == b"new"
+        with pytest.raises(GatewayError, match=r"'a\.txt' is a file of the catalog and was to be renamed"):
+            gateway.shown()

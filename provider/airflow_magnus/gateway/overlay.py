@@ -41,6 +41,7 @@ class OverlayBucket:
         has_copies: bool = True,
     ) -> None:
         self._has_copies = has_copies
+        self._refused: set[str] = set()
         self.name, self.written = written.name, written
         self._below, self._keys, self._digests, self._ledger = below, frozenset(keys), digests, ledger
 
@@ -55,6 +56,7 @@ class OverlayBucket:
         """
         layer = self.layer_of(key)
         if layer is self._below and not self._has_copies:
+            self._refused.add(key)
             raise S3Error(
                 "AccessDenied", f"{key!r} is a file of the catalog, which cannot be renamed: copy its bytes"
             )
@@ -77,7 +79,16 @@ class OverlayBucket:
         return key in self._keys and not gone
 
     async def unchanged(self) -> list[Output]:
-        """The objects of the lower layer that are still seen."""
+        """The objects of the lower layer that are still seen.
+
+        :raises S3Error: when a copy of one was refused: nobody knows what its engine shows in its place.
+        """
+        if self._refused:
+            raise S3Error(
+                "InvalidRequest",
+                f"{min(self._refused)!r} is a file of the catalog and was to be renamed, which this engine cannot do: let the"
+                " step copy it, and remove the first",
+            )
         facts = await self._facts_below("")
         return [
             Output(self.name, key, "", fact.size, fact.etag.strip('"'), self._digests.get(key, ""))
