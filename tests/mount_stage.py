@@ -26,12 +26,12 @@ class MountStage:
     """Where everything of one test is.
 
     :param root: the only folder that anything is written to.
-    :param store: gives what the store has in ``out``, by key.
+    :param store: gives what the store has in ``out``, by key; None: it is the folder ``staging``.
     """
 
     gateway: Gateway
     root: Path
-    store: Callable[[Gateway], dict[str, bytes]]
+    store: Callable[[Gateway], dict[str, bytes]] | None = None
 
     @property
     def lab(self) -> Path:
@@ -67,7 +67,9 @@ class MountStage:
 
     def stored(self) -> dict[str, bytes]:
         """What the store has in ``out``, by key."""
-        return self.store(self.gateway)
+        if self.store is not None:
+            return self.store(self.gateway)
+        return {one.name: (self.root / "staging" / one.below).read_bytes() for one in self.gateway.outputs()}
 
     def left(self) -> list[str]:
         """What there is still of mounts: entries of the kernel's table, processes, files."""
@@ -94,15 +96,11 @@ LAB = {"a.txt": b"alpha", "dir/b.bin": bytes(range(256)) * 64}
 @contextmanager
 def mount_stage(root: Path) -> Iterator[MountStage]:
     """A stage whose bucket ``lab`` has a few files, in folders."""
-
-    def stored(gateway: Gateway) -> dict[str, bytes]:
-        return {one.name: (root / "staging" / one.below).read_bytes() for one in gateway.outputs()}
-
     (root / "lab" / "dir").mkdir(parents=True)
     for name, data in LAB.items():
         (root / "lab" / name).write_bytes(data)
     with Gateway({"lab": Folder(root / "lab")}, Folder(root / "staging")) as gateway:
-        yield MountStage(gateway, root, stored)
+        yield MountStage(gateway, root)
 
 
 @contextmanager
