@@ -195,7 +195,7 @@ def test_rerun_keeps_files_that_a_mount_may_read(execute: Execute, project: Path
     assert log.status == "SUCCESS", log.to_json()
     assert log.steps["make"].mock
     assert entries(log.steps["use"], "put") == {"z": sha256("x")}
-    lost = next((project / ".catalog").glob("r2/**/c.bin"))
+    (lost,) = (project / ".catalog").glob("r2/**/c.bin")
     lost.unlink()
     log = execute(linear(steps), "--run-id", "r3", "--use-cached", "r2")
     assert not log.steps["make"].mock  # what it had put is gone, and a mount might read it
