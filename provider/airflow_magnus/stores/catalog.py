@@ -19,7 +19,6 @@ from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, Diges
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
 from airflow_magnus.stores.downloads import digest_of, download
-from airflow_magnus.stores.globs import matches
 from airflow_magnus.stores.landing import Landing, remove_left_over
 from airflow_magnus.stores.names import VERSIONS, Places, checked, files_to_put, first_key
 from airflow_magnus.stores.objects import probe
@@ -27,6 +26,7 @@ from airflow_magnus.stores.parallel import MOST, in_parallel
 from airflow_magnus.stores.progress import Lines, Progress
 from airflow_magnus.stores.settling import copy_all, keys_below, settle
 from airflow_magnus.stores.uploads import Sent, Upload, unchanged, upload
+from airflow_magnus.stores.wanted import chosen_by
 
 log = logging.getLogger(__name__)
 
@@ -196,12 +196,7 @@ class CatalogStore:
             return moved
         started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        chosen: dict[str, CatalogEntry] = {}
-        for pattern in patterns:
-            found = {name: entry for name, entry in entries.items() if matches(pattern, name)}
-            if not found:
-                moved.warnings.append(f"catalog get: {pattern!r} matches nothing that a step before put")
-            chosen.update(found)
+        chosen = chosen_by(patterns, entries, moved.warnings)
         places = Places(folder)
         targets = {name: places.of(name) for name in chosen}
         remove_left_over(places.folders.values())

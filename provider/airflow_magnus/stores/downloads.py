@@ -34,6 +34,16 @@ _SAME = 3
 _NO_RANGES = "non-partial response"
 
 
+def gone(what: str, key: str) -> CatalogEntryNotFoundError:
+    """The error that an object is not there any more.
+
+    :param what: names it.
+    """
+    return CatalogEntryNotFoundError(
+        f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
+    )
+
+
 def download(
     client: ObjectClient,
     key: str,
@@ -63,10 +73,7 @@ def download(
         if isinstance(error, CatalogError):
             raise
         if isinstance(error, FileNotFoundError) and error.errno is None:
-            raise CatalogEntryNotFoundError(
-                f"{what} is recorded, but the catalog has no object {key!r} any more: "
-                "run the step that made it again"
-            ) from error
+            raise gone(what, key) from error
         if isinstance(error, OSError):
             raise unwritable(error, what, target) from error
         if isinstance(error, BaseError):
