@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import again, gateway, jupyter, overhead, peers, processor, run_log, transfers
+from bench import again, gateway, jupyter, mount, overhead, peers, processor, run_log, transfers
 from bench.servers import together
 from bench.workloads import Workload, workloads
 
@@ -21,7 +21,7 @@ DAG_TABLES = (
     "load",
     "build",
 )  # building last: it imports all that the others measure the import of
-S3_TABLES = ("transfers", "again", "gateway", "runlog", "overhead")
+S3_TABLES = ("transfers", "again", "gateway", "mount", "runlog", "overhead")
 JUPYTER = "jupyter"
 TABLES = (*DAG_TABLES, *S3_TABLES, JUPYTER)
 _SIZES, _CEPH_SIZES = "1000x16K,5000x16K,200x5M,1x2G", "1000x16K,40x5M,1x512M"
@@ -89,6 +89,8 @@ def _reports(wanted: Sequence[str], arguments: argparse.Namespace) -> Iterator[s
                 yield again.report(servers, settings)
             if "gateway" in wanted:
                 yield gateway.report(servers, settings.repetitions, is_quick=arguments.quick)
+            if "mount" in wanted:
+                yield mount.report(servers, settings.repetitions, is_quick=arguments.quick)
             if "runlog" in wanted:
                 yield run_log.report(servers, run_log.QUICK_SIZES if arguments.quick else run_log.SIZES)
             if "overhead" in wanted:

@@ -1,4 +1,4 @@
-"""Count the requests that a client sends, and the bytes of their bodies, between it and a server."""
+"""Count the requests that a client sends, the bytes of their bodies and of the answers, between it and a server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class Counts:
 
     :param requests: by verb; a listing is a ``LIST``.
     :param sent: bytes of the bodies.
+    :param received: bytes of all answers.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
     sent: int = 0
+    received: int = 0
 
     def __str__(self) -> str:
         total = self.requests.total()
@@ -51,7 +53,10 @@ def _serve(door: socket.socket, port: int, counts: Counts, lock: threading.Lock)
         while True:
             client, _ = door.accept()
             server = socket.create_connection(("127.0.0.1", port))
-            for work, ends in ((_requests, (client, server, counts, lock)), (_answers, (server, client))):
+            for work, ends in (
+                (_requests, (client, server, counts, lock)),
+                (_answers, (server, client, counts, lock)),
+            ):
                 threading.Thread(target=work, args=ends, daemon=True).start()
 
 
@@ -83,9 +88,11 @@ def _requests(client: socket.socket, server: socket.socket, counts: Counts, lock
                 left, rest = left - passed, rest[passed:]
 
 
-def _answers(server: socket.socket, client: socket.socket) -> None:
+def _answers(server: socket.socket, client: socket.socket, counts: Counts, lock: threading.Lock) -> None:
     with suppress(OSError):
         while data := server.recv(_CHUNK):
+            with lock:
+                counts.received += len(data)
             client.sendall(data)
         client.shutdown(socket.SHUT_WR)
 

@@ -18,6 +18,7 @@ _PUBLIC = {
     "StepSettings": "airflow_magnus.operators.settings",
     "EndOfRun": "airflow_magnus.operators.terminal",
     "s3_endpoint": "airflow_magnus.operators.s3_endpoint",
+    "mounted_buckets": "airflow_magnus.operators.s3_endpoint",
     "get_from_catalog": "airflow_magnus.api",
     "get_object": "airflow_magnus.api",
     "get_parameter": "airflow_magnus.api",

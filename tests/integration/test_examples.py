@@ -15,8 +15,8 @@ from airflow_magnus.runlog.records import RunLog
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "dags_examples" / "pipelines"
 ARGUMENTS = {"getting-started": ["--x", "3"], "rerun": ["--day", "2026-03-01"]}
-ELSEWHERE = {"container"}
-"""Examples that need more than Python."""
+ELSEWHERE = {"container", "mount"}
+"""Examples that need more than Python; the second runs in ``test_climate.py``."""
 NAMES = sorted(
     {file.stem for file in EXAMPLES.glob("*.yaml") if not file.name.endswith(".sub.yaml")} - ELSEWHERE
 )

@@ -1,4 +1,4 @@
-"""An environment with clients of S3 that this package does not need, and that need other versions than it has."""
+"""Environments with programs that this package does not need, and that need other versions than it has."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ CLIENTS = ("awscli", "pandas>=2", "pyarrow>=16", "s3fs>=2024")
 
 
 def clients_environment(folder: Path) -> Path:
-    """Make the environment; gives the folder of its programs. Needs a package index; takes half a minute."""
+    """Make an environment of clients of S3; gives the folder of its programs. Needs a package index; takes half a minute."""
+    return environment_of(folder, *CLIENTS)
+
+
+def environment_of(folder: Path, *packages: str) -> Path:
+    """Make an environment of packages; gives the folder of its programs."""
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *CLIENTS], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
     return folder / "bin"

@@ -2,7 +2,7 @@
 # Install those Debian packages that the tests marked `external` need and that are missing here.
 set -euo pipefail
 
-packages=(ceph-mon ceph-osd ceph-mgr radosgw ceph-common postgresql chromium)
+packages=(ceph-mon ceph-osd ceph-mgr radosgw ceph-common postgresql chromium fuse3 s3fs)
 missing=()
 for package in "${packages[@]}"; do
   state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)

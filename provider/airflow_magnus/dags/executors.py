@@ -11,7 +11,7 @@ from typing import Any
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.pipeline.cursor import unknown
-from airflow_magnus.pipeline.model import ServiceSettings, Step, TaskStep
+from airflow_magnus.pipeline.model import CatalogMountRequest, MountRequest, ServiceSettings, Step, TaskStep
 from airflow_magnus.pipeline.patches import patch_of, unknown_steps
 
 Maker = Callable[..., Any]
@@ -105,6 +105,10 @@ def _docker(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any])
 
     arguments = settings.get("optional_docker_args") or {}
     _check_docker_arguments(arguments)
+    if isinstance(node.endpoint, MountRequest):
+        raise ConfigurationError(
+            _no_mount(node.endpoint, "container", "does not see what is mounted beside it")
+        )
     if node.endpoint is not None and arguments.get("network_mode", "host") != "host":
         raise ConfigurationError(
             "s3 beside a container needs the network of the host: remove network_mode from optional_docker_args"
@@ -112,9 +116,17 @@ def _docker(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any])
     return DockerStep(environment=settings.get("environment"), docker_arguments=arguments, **kwargs)
 
 
+def _no_mount(request: MountRequest, place: str, why: str) -> str:
+    if isinstance(request, CatalogMountRequest):
+        return f"catalog: {{mode: mount}} has no effect in a {place}, which {why}: remove mode, so that files are copied"
+    return f"mount has no effect in a {place}, which {why}: let the step get and put files by catalog"
+
+
 def _pod(node: TaskStep, settings: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
     from airflow_magnus.operators.pod import PodStep
 
+    if isinstance(node.endpoint, MountRequest):
+        raise ConfigurationError(_no_mount(node.endpoint, "pod", "runs on another machine than its task"))
     if node.endpoint is not None:
         raise ConfigurationError(
             "s3 cannot stand beside a pod, which runs on another machine than its task: let the step get and put files by "

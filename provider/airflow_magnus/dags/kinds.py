@@ -17,7 +17,7 @@ from airflow_magnus.dags.executors import (
 )
 from airflow_magnus.errors import ConfigurationError, Fault, PipelineError, Position
 from airflow_magnus.pipeline.describe import buckets
-from airflow_magnus.pipeline.model import CompositeStep, Graph, Step, TaskStep
+from airflow_magnus.pipeline.model import CompositeStep, Graph, MountRequest, Step, TaskStep
 
 
 def _python(node: TaskStep, /, **kwargs: Any) -> Any:
@@ -132,7 +132,8 @@ def doc_of(step: Step) -> str:
         if patterns:
             lines += ["", f"{label}: " + ", ".join(f"`{shlex.quote(p)}`" for p in patterns)]
     if step.endpoint is not None:
-        lines += ["", "s3: " + ", ".join(f"`{bucket}`" for bucket in buckets(step.endpoint))]
+        key = "mounts" if isinstance(step.endpoint, MountRequest) else "s3"
+        lines += ["", f"{key}: " + ", ".join(f"`{bucket}`" for bucket in buckets(step.endpoint))]
     return "\n".join(lines)
 
 

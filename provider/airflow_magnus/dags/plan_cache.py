@@ -129,9 +129,8 @@ def _key(file: Path, variables: Mapping[str, str]) -> str:
 def _code() -> tuple[Any, ...]:
     """What changes when the checks, or the packages that extend them, do."""
     folder = Path(__file__).parents[1] / "pipeline"
-    sources = sorted(
-        (e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in os.scandir(folder) if e.is_file()
-    )
+    with os.scandir(folder) as found:
+        sources = sorted((e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in found if e.is_file())
     packages = sysconfig.get_path("purelib")
     installed = os.stat(packages).st_mtime_ns if os.path.isdir(packages) else 0
     return sys.version_info[:3], installed, tuple(sources)

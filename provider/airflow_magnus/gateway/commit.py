@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from airflow_magnus.errors import CatalogError
@@ -11,6 +11,7 @@ from airflow_magnus.gateway.process import Gateway
 from airflow_magnus.gateway.views import Folder, Origin, Prefix, View
 from airflow_magnus.runlog.records import WRITTEN, CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
+from airflow_magnus.stores.globs import matches
 from airflow_magnus.stores.names import VERSIONS
 from airflow_magnus.stores.staging import Staged, kept_of, staging_of, take_in, unmark
 
@@ -39,8 +40,9 @@ def commit(
     attempt_id: str,
     known: Mapping[str, CatalogEntry],
     taken: Collection[str] = (),
+    patterns: Sequence[str] = ("**",),
 ) -> list[CatalogEntry]:
-    """Make catalog entries of all that lies in ``out``; called when the command has succeeded, before the record.
+    """Make catalog entries of what lies in ``out``; called when the command has succeeded, before the record.
 
     Nothing can be written any more then.
 
@@ -49,6 +51,7 @@ def commit(
     :param client: over the catalog's store.
     :param known: what is committed in this run already, by name.
     :param taken: names that the attempt has put in another way, and that cannot lie in ``out`` too.
+    :param patterns: of the names that become entries.
     :raises GatewayError: when the gateway is gone: the step has failed.
     :raises CatalogError: for a key that cannot be a name in the catalog, for an object that was written and is not there, or
         when the store refuses.
@@ -64,6 +67,7 @@ def commit(
             f"{lost[0]!r} was written to the bucket out and is not there any more ({len(lost)} such objects): somebody else has"
             " removed it from the store, or the store has lost it"
         )
+    staged = [item for item in staged if any(matches(pattern, item.name) for pattern in patterns)]
     both = sorted({item.name for item in staged} & set(taken))
     if both:
         raise CatalogError(

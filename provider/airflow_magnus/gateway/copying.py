@@ -13,6 +13,7 @@ from airflow_magnus.gateway.documents import rendered
 from airflow_magnus.gateway.faults import S3Error, no_such_bucket
 from airflow_magnus.gateway.listing import timestamp
 from airflow_magnus.gateway.opened import part_of
+from airflow_magnus.gateway.overlay import OverlayBucket
 from airflow_magnus.gateway.passing_copies import Copied
 from airflow_magnus.gateway.target import parse_copy_source
 
@@ -36,8 +37,10 @@ async def copy(
     replaces = call.header("x-amz-metadata-directive").upper() == "REPLACE"
     if source is bucket and key == call.key and not part and not replaces and not version:
         raise S3Error("InvalidRequest", "an object is copied to itself only with other metadata")
-    if isinstance(bucket, Copied) and isinstance(source, Copied) and source.store is bucket.store:
-        return await bucket.copy_inside(call, source, key, version, part)
+    target = bucket.taking(call) if isinstance(bucket, OverlayBucket) else bucket
+    origin = source.copied(key) if isinstance(source, OverlayBucket) else source
+    if isinstance(target, Copied) and isinstance(origin, Copied) and origin.store is target.store:
+        return await target.copy_inside(call, origin, key, version, part)
     conditions = {
         header.removeprefix("x-amz-copy-source-"): call.header(header)
         for header in call.headers

@@ -48,11 +48,9 @@ class FolderBucket:
 
     def outputs(self) -> list[Output]:
         """All that was written."""
-        held = {key: self._written.get(key) for key in self._written.keys()}  # noqa: SIM118 - a method
         return [
             Output(self.name, key, item.path.name, item.size, item.etag.strip('"'), item.sha256)
-            for key, item in held.items()
-            if item is not None
+            for key, item in self._written.items()
         ]
 
     async def drop(self) -> None:
@@ -165,7 +163,11 @@ class FolderBucket:
 
     async def list(self, call: Call) -> web.StreamResponse:
         """ListObjects and ListObjectsV2."""
-        prefix = call.target.query.get("prefix", "")
+        facts = await self.facts(call.target.query.get("prefix", ""))
+        return await call.reply(200, list_document(self.name, call.target.query, list(facts), facts))
+
+    async def facts(self, prefix: str) -> dict[str, Fact]:
+        """What is known of the objects whose keys begin with a prefix, sorted by key."""
         facts = {}
         keys = self._objects.keys()
         if self._recorded:
@@ -175,7 +177,7 @@ class FolderBucket:
                 with suppress(S3Error, OSError):  # removed meanwhile
                     held = await self._objects.find(key)
                     facts[key] = Fact(held.size, held.etag, held.modified)
-        return await call.reply(200, list_document(self.name, call.target.query, list(facts), facts))
+        return facts
 
     async def list_passed(self, call: Call, kind: Mapping[str, str]) -> web.StreamResponse:
         """ListMultipartUploads."""

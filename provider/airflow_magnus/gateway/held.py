@@ -115,6 +115,10 @@ class Written:
         """All keys, sorted."""
         return sorted(self._objects)
 
+    def items(self) -> list[tuple[str, Held]]:
+        """All keys, sorted, each with its object."""
+        return sorted(self._objects.items(), key=lambda item: item[0])
+
     def get(self, key: str) -> Held | None:
         """The object of a key, if there is one."""
         return self._objects.get(key)

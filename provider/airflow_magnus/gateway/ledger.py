@@ -56,6 +56,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str, str, str], Passed] = {}
+        self._written: set[tuple[str, str]] = set()
+        self._removed: set[tuple[str, str]] = set()
         self.left_out = 0
 
     def read(
@@ -85,14 +87,25 @@ class Ledger:
 
     def wrote(self, bucket: str, key: str, *, size: int | None, etag: str, sha256: str = "") -> None:
         """Note a write."""
+        self._written.add((bucket, key))
         entry = self._entry("write", bucket, key, "")
         if entry is not None:
             entry.size, entry.etag, entry.sha256 = size, etag.strip('"'), sha256
             entry.times += 1
 
     def removed(self, bucket: str, key: str) -> None:
-        """Note that a written object is gone."""
+        """Note that an object is gone, which was written or lies below an overlay."""
+        self._written.discard((bucket, key))
+        self._removed.add((bucket, key))
         self._entries.pop(("write", bucket, key, ""), None)
+
+    def has_written(self, bucket: str, key: str) -> bool:
+        """Whether an object was written and is there still."""
+        return (bucket, key) in self._written
+
+    def has_removed(self, bucket: str, key: str) -> bool:
+        """Whether an object was removed at any time."""
+        return (bucket, key) in self._removed
 
     def digest(self, bucket: str, key: str, etag: str) -> str:
         """The sha256 of a written object, hex; "" when it is not known or was replaced meanwhile."""

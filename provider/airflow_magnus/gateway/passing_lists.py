@@ -44,6 +44,14 @@ class Listed(Copied):
         document = list_document(self.name, call.target.query, sorted(facts), facts)
         return await call.reply(200, document)
 
+    async def facts(self, prefix: str) -> dict[str, Fact]:
+        """What is known of the objects whose keys begin with a prefix. Cost: of chosen ones that of the first list."""
+        if self.keys is not None:
+            known = await self._known(self.keys)
+            return {key: fact for key, fact in known.items() if key.startswith(prefix)}
+        found = contents(self, self.prefix + prefix)
+        return {key.removeprefix(self.prefix): _fact(item) async for key, item in found}
+
     async def _known(self, keys: Mapping[str, str]) -> dict[str, Fact]:
         """What is known of the chosen objects: found out once, however many ask and whoever loses patience."""
         if self._facts is None:
@@ -134,11 +142,15 @@ async def _listed(bucket: PassedOn, folder: str, chosen: set[str]) -> dict[str, 
     found: dict[str, Fact] = {}
     async for key, item in contents(bucket, folder):
         if key in chosen:
-            changed = datetime.fromisoformat(item.findtext("LastModified", "")).timestamp()
-            found[key] = Fact(int(item.findtext("Size", "0")), item.findtext("ETag", ""), changed)
+            found[key] = _fact(item)
             if len(found) == len(chosen):
                 break
     return found
+
+
+def _fact(item: Element) -> Fact:
+    changed = datetime.fromisoformat(item.findtext("LastModified", "")).timestamp()
+    return Fact(int(item.findtext("Size", "0")), item.findtext("ETag", ""), changed)
 
 
 async def contents(bucket: PassedOn, prefix: str) -> AsyncIterator[tuple[str, Element]]:

@@ -21,7 +21,7 @@ from typing import Any
 from airflow_magnus.errors import ConfigurationError, StoreError
 from airflow_magnus.gateway.channel import Message, receive, send
 from airflow_magnus.gateway.ledger import Output, Passed
-from airflow_magnus.gateway.views import REGION, Origin, View, as_message, origin_as_message
+from airflow_magnus.gateway.views import REGION, Origin, Overlay, View, as_message, origin_as_message
 from airflow_magnus.runlog.records import WRITTEN
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,10 @@ class Gateway:
     :raises GatewayError: on entering, when the process does not come up.
     """
 
-    def __init__(self, inputs: Mapping[str, View], out: View | None = None) -> None:
+    def __init__(self, inputs: Mapping[str, View], out: View | Overlay | None = None) -> None:
         if WRITTEN in inputs:
             raise ConfigurationError(f"an input cannot be named {WRITTEN!r}: that is the bucket to write to")
-        self._views = {**inputs, **({WRITTEN: out} if out is not None else {})}
+        self._views: dict[str, View | Overlay] = {**inputs, **({WRITTEN: out} if out is not None else {})}
         self._origins: list[Origin] = []
         self._token = secrets.token_hex(20)
         self._port = 0
@@ -153,6 +153,14 @@ class Gateway:
         :raises GatewayError: when the gateway is gone, or the store does not answer.
         """
         found = [Output(**entry) for entry in self._ask("outputs")]
+        return sorted(found, key=lambda output: output.name)
+
+    def shown(self) -> list[Output]:
+        """What a reader of ``out`` sees, by name: what was written, and of an overlay what lies below it.
+
+        Cost and errors: as of :meth:`outputs`.
+        """
+        found = [Output(**entry) for entry in self._ask("shown")]
         return sorted(found, key=lambda output: output.name)
 
     def drop(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from airflow_magnus.gateway.folders import FolderBucket
 from airflow_magnus.gateway.ledger import Ledger, Output
 from airflow_magnus.gateway.operations import Operations
 from airflow_magnus.gateway.outputs import listed
+from airflow_magnus.gateway.overlay import Layer, OverlayBucket
 from airflow_magnus.gateway.passing_lists import Listed
 from airflow_magnus.gateway.persistence import persistently
 from airflow_magnus.gateway.server import GatewayServer
@@ -91,29 +92,42 @@ class Serving:
         await self._server.pause()
         if kind == "ledger":
             return self._ledger.as_json()
-        if kind == "outputs":
-            return [asdict(output) for output in await persistently(self._outputs)]
+        if kind in ("outputs", "shown"):
+            found = await persistently(self._outputs)
+            found += await persistently(self._unchanged) if kind == "shown" else []
+            return [asdict(output) for output in found]
         return None
 
     async def _drop(self) -> None:
-        for bucket in self._buckets.values():
-            if isinstance(bucket, FolderBucket) and bucket.is_writable:
+        for bucket in self._written():
+            if isinstance(bucket, FolderBucket):
                 await bucket.drop()
-            elif isinstance(bucket, Listed) and bucket.is_writable:
+            else:
                 await drop(
                     bucket, [bucket.prefix + output.below for output in await listed(bucket, self._ledger)]
                 )
 
     async def _outputs(self) -> list[Output]:
         found: list[Output] = []
+        for bucket in self._written():
+            if isinstance(bucket, FolderBucket):
+                found += bucket.outputs()
+            else:
+                found += await listed(bucket, self._ledger)
+        return found
+
+    async def _unchanged(self) -> list[Output]:
+        found: list[Output] = []
+        for bucket in self._buckets.values():
+            if isinstance(bucket, OverlayBucket):
+                found += await bucket.unchanged()
+        return found
+
+    def _written(self) -> Iterator[Layer]:
+        """What takes the writes of the step."""
         for bucket in self._buckets.values():
             if bucket.is_writable:
-                found += (
-                    bucket.outputs()
-                    if isinstance(bucket, FolderBucket)
-                    else await listed(bucket, self._ledger)
-                )
-        return found
+                yield bucket.written if isinstance(bucket, OverlayBucket) else bucket
 
     async def _renew(self, number: int) -> None:
         if number not in self._renewals:
@@ -125,7 +139,17 @@ class Serving:
         except TimeoutError:
             self._renewals.pop(number, None)
 
-    def _bucket(self, view: Message) -> Listed | FolderBucket:
+    def _bucket(self, view: Message) -> Layer | OverlayBucket:
+        below = view.get("below")
+        if below is None:
+            return self._layer(view)
+        written, lower = self._layer(view), self._layer(below)
+        return OverlayBucket(
+            written, lower, below["keys"] or (), below.get("digests") or {}, self._ledger,
+            has_copies=below["has_copies"],
+        )  # fmt: skip
+
+    def _layer(self, view: Message) -> Layer:
         if "path" in view:
             return FolderBucket(
                 view["name"],

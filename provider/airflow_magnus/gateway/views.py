@@ -113,11 +113,35 @@ class Folder:
 View = Prefix | Folder
 
 
-def as_message(name: str, view: View, origins: list[Origin], *, is_writable: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Overlay:
+    """What a step writes, over files that stay as they are: it sees both as one bucket.
+
+    :param written: what takes all writes; empty at the start.
+    :param below: chosen objects. One that is written again or removed is so for this step alone.
+    :param has_copies: whether ``below`` may be the source of a copy, as renaming needs one.
+    """
+
+    written: View
+    below: View
+    has_copies: bool = True
+
+
+BELOW = "catalog"
+"""What the ledger calls the bucket below an overlay: what is read of it was there before the step."""
+
+
+def as_message(
+    name: str, view: View | Overlay, origins: list[Origin], *, is_writable: bool
+) -> dict[str, Any]:
     """A view for the gateway's process; credentials go another way.
 
     :param origins: grows by an origin that is new; the message has its place there.
     """
+    if isinstance(view, Overlay):
+        written = as_message(name, view.written, origins, is_writable=is_writable)
+        below = as_message(BELOW, view.below, origins, is_writable=False)
+        return {**written, "below": {**below, "has_copies": view.has_copies}}
     common = {"name": name, "is_writable": is_writable, "is_recorded": view.is_recorded}
     if isinstance(view, Folder):
         return {**common, "path": str(view.path.absolute()), "keys": _plain(view.files)}

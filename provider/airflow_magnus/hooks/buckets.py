@@ -36,14 +36,17 @@ class CatalogPlace:
     place: Origin | Path
     prefix: str = ""
 
-    def view(self, entries: Mapping[str, CatalogEntry]) -> Prefix | Folder:
-        """Files of the catalog as a bucket."""
+    def view(self, entries: Mapping[str, CatalogEntry], *, is_recorded: bool = True) -> Prefix | Folder:
+        """Files of the catalog as a bucket.
+
+        :param is_recorded: as of :class:`Prefix`.
+        """
         keys = {name: entry.catalog_relative_path for name, entry in entries.items()}
         if isinstance(self.place, Path):
-            return Folder(self.place, keys, is_recorded=True)
+            return Folder(self.place, keys, is_recorded=is_recorded)
         digests = {name: entry.data_hash for name, entry in entries.items() if entry.data_hash}
         prefix = f"{self.prefix}/" if self.prefix else ""
-        return Prefix(self.place, prefix, keys, digests, is_recorded=True)
+        return Prefix(self.place, prefix, keys, digests, is_recorded=is_recorded)
 
 
 @dataclass(frozen=True)

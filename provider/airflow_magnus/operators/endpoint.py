@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from airflow_magnus.errors import MagnusError, MissingExtraError
 from airflow_magnus.gateway.commit import commit, keep_failed, kept_at, out_view
 from airflow_magnus.gateway.ledger import MOST_OBJECTS
 from airflow_magnus.gateway.process import Gateway
+from airflow_magnus.gateway.views import Overlay, View
 from airflow_magnus.hooks.services import ServiceSources
 from airflow_magnus.operators.endpoint_environment import TOKENS, VARIABLES, in_use
 from airflow_magnus.operators.endpoint_inputs import EndpointInputs
@@ -38,8 +39,10 @@ class StepEndpoint:
     :raises MagnusError: when an input is not there.
     """
 
-    variables = VARIABLES
-    tokens = TOKENS
+    variables: tuple[str, ...] = VARIABLES
+    tokens: tuple[str, ...] = TOKENS
+    holds_catalog = False
+    """Whether the files of the catalog come and go by it, so that none are copied."""
 
     def __init__(
         self,
@@ -70,12 +73,12 @@ class StepEndpoint:
 
     def __enter__(self) -> StepEndpoint:
         opened, run_id = self._session.opened, self._session.header.run_id
-        out = None
+        out: View | Overlay | None = None
         if self._request.out:
             place = self._inputs.place
             clear_before(self._session.services, place, run_id, opened.step)
             mark(self._catalog.client, run_id, opened.attempt_id)
-            out = out_view(place.place, place.prefix, run_id, opened.attempt_id)
+            out = self._out(out_view(place.place, place.prefix, run_id, opened.attempt_id))
         self._gateway = Gateway(self._inputs.views, out).__enter__()
         names = [*self._inputs.views, *([WRITTEN] if out is not None else ())]
         buckets = ", ".join(f"s3://{name}" for name in names)
@@ -115,11 +118,21 @@ class StepEndpoint:
         if not self._request.out:
             return []
         catalog, known = self._catalog, self._session.entries
-        entries = commit(self._serving, catalog.client, catalog.location, *self._names, known, taken)
+        place = catalog.location
+        entries = commit(self._serving, catalog.client, place, *self._names, known, taken, self._taken_in)
         self.accesses = _completed(self.accesses, entries)
         size = sum(entry.size or 0 for entry in entries)
         log.info("s3: %d files, %d bytes from bucket out are put in the catalog", len(entries), size)
         return entries
+
+    def _out(self, written: View) -> View | Overlay:
+        """What the bucket ``out`` shows."""
+        return written
+
+    @property
+    def _taken_in(self) -> Sequence[str]:
+        """Patterns of what becomes entries of the catalog."""
+        return ("**",)
 
     def got(self) -> list[CatalogEntry]:
         """The files of the catalog that were read, as inputs of the step."""

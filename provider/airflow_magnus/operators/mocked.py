@@ -33,7 +33,10 @@ class MockedStep(CommandStep, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            step=replace(step or StepSettings(), get=(), put=(), s3=None, is_cached=False), **kwargs
+            step=replace(
+                step or StepSettings(), get=(), put=(), s3=None, mount=None, catalog=None, is_cached=False
+            ),
+            **kwargs,
         )
         self.command = command
         self.returns = dict(returns or {})

@@ -20,6 +20,7 @@ class NoEndpoint:
 
     variables: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    holds_catalog = False
     inputs: list[tuple[str, str, str]] | None = []  # noqa: RUF012 - nobody adds to it
 
     def __enter__(self) -> NoEndpoint:

@@ -184,19 +184,26 @@ class StepSession:
         :raises MagnusError: when an input is not there.
         """
         if request is not None:
-            from airflow_magnus.operators.endpoint import StepEndpoint
+            from airflow_magnus.operators.endpoint_kinds import endpoint_for
 
             assert isinstance(self.endpoint, NoEndpoint)
-            self.endpoint = StepEndpoint(request, sources, self, self.endpoint)
+            self.endpoint = endpoint_for(request, sources, self, self.endpoint)
 
     def get_inputs(self) -> None:
-        """Fetch what the step asks for, before its command."""
+        """Fetch what the step asks for, before its command; nothing where the catalog is mounted."""
+        if self.endpoint.holds_catalog:
+            return
         moved = self.services.catalog.get(self.entries, self.workspace.data, self.request.get)
         self.got += moved.entries
         self.warnings += moved.warnings
 
     def put_outputs(self) -> None:
         """Store what the step gives, after its command."""
+        if not self.endpoint.holds_catalog:
+            self._put_by_copies()
+        self.put_written()
+
+    def _put_by_copies(self) -> None:
         moved = self.services.catalog.put(
             self.header.run_id,
             self.workspace.data,
@@ -209,7 +216,6 @@ class StepSession:
         self._put_here.update(entry.name for entry in moved.entries)
         for entry in moved.entries:
             self._has_put(entry)
-        self.put_written()
 
     def put_written(self) -> None:
         """Make part of the catalog what the step has written to its S3 endpoint."""

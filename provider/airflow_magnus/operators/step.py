@@ -246,8 +246,8 @@ class StepMixin:
             return
         workspace.open()
         self._open.callback(workspace.close)
-        self._session.get_inputs()
         self._session.find_endpoint(self.step.endpoint, self.step.services)
+        self._session.get_inputs()
         self.run_parameters = {**self._session.parameters, **self._session.variables}
         code = code_identities(self._code_folder, context) if self.runs_code else None
         self._session.fingerprint = fingerprint(self.known_by(), self._session, code)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from airflow_magnus.pipeline.grammar import DEFAULT_BRANCH
 from airflow_magnus.pipeline.model import (
+    CatalogMountRequest,
     CompositeStep,
     DataSource,
     EndpointRequest,
     Graph,
+    MountRequest,
     Pipeline,
     Step,
     TaskStep,
@@ -92,7 +94,8 @@ def _tree(graph: Graph, indent: str) -> Iterator[str]:
             if patterns:
                 yield f"{indent}{_INDENT * 2}{verb} {', '.join(patterns)}"
         if step.endpoint is not None:
-            yield f"{indent}{_INDENT * 2}s3 {', '.join(buckets(step.endpoint))}"
+            key = "mounts" if isinstance(step.endpoint, MountRequest) else "s3"
+            yield f"{indent}{_INDENT * 2}{key} {', '.join(buckets(step.endpoint))}"
         if isinstance(step, CompositeStep):
             for name, branch in _branches(step):
                 yield f"{indent}{_INDENT}├ {_branch_title(step, name)}"
@@ -101,8 +104,11 @@ def _tree(graph: Graph, indent: str) -> Iterator[str]:
 
 def buckets(request: EndpointRequest) -> list[str]:
     """The buckets of a step's S3 endpoint, each with what it holds."""
-    inputs = [f"s3://{name} ({_source(source)})" for name, source in request.inputs.items()]
-    return [*inputs, *(["s3://out"] if request.out else [])]
+    if isinstance(request, CatalogMountRequest):
+        return ["the catalog of the run"]
+    start = "mnt/" if isinstance(request, MountRequest) else "s3://"
+    inputs = [f"{start}{name} ({_source(source)})" for name, source in request.inputs.items()]
+    return [*inputs, *([f"{start}out"] if request.out else [])]
 
 
 def _source(source: DataSource) -> str:

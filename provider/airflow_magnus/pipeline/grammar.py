@@ -54,7 +54,9 @@ _TERMINAL = _grammar("", "executor_config", "command_type retry mode_config bran
 
 STEPS: Mapping[StepKind, StepGrammar] = {
     "task": _grammar(
-        "next command", f"{_EDGES} command_type command_config retry catalog cache s3", "branch source_data"
+        "next command",
+        f"{_EDGES} command_type command_config retry catalog cache s3 mount",
+        "branch source_data",
     ),
     "as-is": _grammar(
         "next",

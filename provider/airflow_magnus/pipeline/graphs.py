@@ -29,6 +29,7 @@ from airflow_magnus.pipeline.model import (
     StepKind,
     TaskStep,
 )
+from airflow_magnus.pipeline.mounts import refuse_catalog_mount
 from airflow_magnus.pipeline.sources import endpoint_request
 from airflow_magnus.pipeline.step_settings import (
     catalog_request,
@@ -223,6 +224,8 @@ def _mixed_up(entry: Cursor, key: str) -> str:
 def _common(entry: Cursor, kind: StepKind, internal_name: str, links: Mapping[str, str]) -> _Common:
     runs = kind in ("task", "as-is")
     is_end = kind in ("success", "fail")
+    if kind == "as-is":
+        refuse_catalog_mount(entry)
     attempts = 1
     if runs and entry.has("retry"):
         attempts = max(1, entry.at("retry").as_integer(0) or 0)

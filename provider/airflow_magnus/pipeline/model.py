@@ -70,6 +70,25 @@ class EndpointRequest:
 
 
 @dataclass(frozen=True)
+class MountRequest(EndpointRequest):
+    """Buckets as folders: ``mnt/<name>`` below the step's working folder.
+
+    :param engine: ``rclone`` or ``s3fs``.
+    :param fallback: ``copy`` to copy the objects where nothing can be mounted; "": the step fails there.
+    """
+
+    engine: str = "rclone"
+    fallback: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogMountRequest(MountRequest):
+    """The compute data folder as a mount of the run's catalog, in place of copies (the file's ``catalog: {mode: mount}``)."""
+
+    out: bool = True
+
+
+@dataclass(frozen=True)
 class Step:
     """One node of a graph.
 
@@ -79,7 +98,8 @@ class Step:
     :param on_failure: the step taken after a failure; "" stands for the graph's fail node.
     :param attempts: how often the step is tried, at least 1 (the file's ``retry``).
     :param is_cached: of a task: it reuses the outputs of an earlier run with the same fingerprint (the file's ``cache``).
-    :param endpoint: of a task: the S3 endpoint beside it (the file's ``s3``).
+    :param endpoint: of a task: the S3 endpoint beside it (the file's ``s3``), or folders in its place (``mount``,
+        ``catalog: {mode: mount}``).
     :param executor_config: settings of this step by executor type, for example ``{"airflow": {"queue": "big"}}``.
     """
 

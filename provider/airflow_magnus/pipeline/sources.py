@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.pipeline.cursor import Cursor, Report, described
-from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.pipeline.model import DataSource, EndpointRequest, MountRequest
+from airflow_magnus.pipeline.mounts import CATALOG_MOUNT_KEYS, MOUNT_KEYS, catalog_mount, engine_and_fallback
 from airflow_magnus.pipeline.nodes import Place
 from airflow_magnus.pipeline.text import Document
 from airflow_magnus.pipeline.values import check_pattern
@@ -35,15 +36,27 @@ OUT = "out"
 
 
 def endpoint_request(step: Cursor) -> EndpointRequest | None:
-    """Read ``s3`` of a step; None when it is not there."""
-    section = step.at("s3")
+    """Read ``s3`` or ``mount`` of a step; None when neither is there."""
+    if step.has("s3") and step.has("mount"):
+        step.at("mount").fault("cannot stand beside s3: write all inputs below one of them", at_key=True)
+    mounted = catalog_mount(step)
+    if step.has("mount"):
+        section = step.at("mount")
+        common = _request(section, (*_ENDPOINT_KEYS, *MOUNT_KEYS))
+        if common is None:
+            return None
+        engine, fallback = engine_and_fallback(section)
+        return MountRequest(common.inputs, common.out, common.keep_failed, engine, fallback)
+    return _request(step.at("s3"), _ENDPOINT_KEYS) if step.has("s3") else mounted
+
+
+def _request(section: Cursor, keys: tuple[str, ...]) -> EndpointRequest | None:
     if section.value is None:
-        if step.has("s3"):
-            section.fault("is empty: name inputs, or write out: true", at_key=True)
+        section.fault("is empty: name inputs, or write out: true", at_key=True)
         return None
     if section.as_mapping() is None:
         return None
-    section.check_keys(_ENDPOINT_KEYS)
+    section.check_keys(keys)
     inputs: dict[str, DataSource] = {}
     if section.at("inputs").value is not None and section.at("inputs").as_mapping() is not None:
         for name, entry in section.at("inputs").items():
@@ -58,22 +71,26 @@ def endpoint_request(step: Cursor) -> EndpointRequest | None:
     return EndpointRequest(inputs, has_out, _flag(section.at("keep_failed")))
 
 
-def endpoint_of(section: Mapping[str, Any]) -> EndpointRequest:
+def endpoint_of(section: Mapping[str, Any], key: str = "s3") -> EndpointRequest:
     """The endpoint that code asks for by the same mapping that a file would have below ``s3``.
 
+    :param key: ``mount`` for folders in its place, ``catalog`` for the compute data folder as one.
     :raises ConfigurationError: naming all that is wrong with it.
     """
     try:
         plain = json.loads(json.dumps(section))
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"s3: {error}: write text, lists and mappings of them, true and false"
+            f"{key}: {error}: write text, lists and mappings of them, true and false"
         ) from error
     report = Report()
-    file = Path("s3")
-    found = endpoint_request(Cursor(Document(file, "", {"s3": plain}, Place(None)), report, {"s3": plain}))
+    step = Cursor(Document(Path(key), "", {key: plain}, Place(None)), report, {key: plain})
+    if key == "catalog" and step.at(key).as_mapping() is not None:
+        step.at(key).check_keys(CATALOG_MOUNT_KEYS)
+    found = endpoint_request(step)
     if report.faults or found is None:
-        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or ["s3 must be a mapping"]
+        missing = f"{key} must be a mapping" + (' with "mode": "mount"' if key == "catalog" else "")
+        reasons = [f"{fault.path}: {fault.message}" for fault in report.faults] or [missing]
         raise ConfigurationError("\n".join(reasons))
     return found
 

@@ -12,10 +12,11 @@ from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.extensions import extension_types
 from airflow_magnus.pipeline.grammar import AIRFLOW_STEP_KEYS, AIRFLOW_STEP_REFUSED, COMMAND_TYPES
 from airflow_magnus.pipeline.model import CatalogRequest
+from airflow_magnus.pipeline.mounts import CATALOG_MOUNT_KEYS
 from airflow_magnus.pipeline.service_types import CONTAINER_KEYS, EXECUTOR_TYPES
 from airflow_magnus.pipeline.values import check_folder, check_pattern, check_values
 
-_CATALOG_KEYS = ("compute_data_folder", "get", "put")
+_CATALOG_KEYS = ("compute_data_folder", "get", "put", *CATALOG_MOUNT_KEYS)
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 

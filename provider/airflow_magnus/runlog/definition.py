@@ -140,10 +140,19 @@ def files_wanted(header: RunHeader) -> set[str]:
     """The patterns of the files of this run that any step gets, or is given by its S3 endpoint."""
     found: set[str] = set()
     for step in all_steps(header):
-        found.update((step.get("catalog") or {}).get("get") or ())
-        for entry in ((step.get("s3") or {}).get("inputs") or {}).values():
+        catalog = step.get("catalog") or {}
+        found.update(["**"] if _is_mounted(catalog) else catalog.get("get") or ())
+        for entry in (_endpoint(step).get("inputs") or {}).values():
             found.update(_files_of_this_run(entry["from"]))
     return found
+
+
+def _endpoint(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    return step.get("s3") or step.get("mount") or {}
+
+
+def _is_mounted(catalog: Mapping[str, Any]) -> bool:
+    return catalog.get("mode") == "mount"
 
 
 def _files_of_this_run(source: Any) -> Sequence[str]:
@@ -157,4 +166,6 @@ def _files_of_this_run(source: Any) -> Sequence[str]:
 
 def writes_by_endpoint(header: RunHeader) -> bool:
     """Whether a step of the run may write by an S3 endpoint; of a run without a definition nobody knows."""
-    return not header.definition or any((step.get("s3") or {}).get("out") for step in all_steps(header))
+    return not header.definition or any(
+        _endpoint(step).get("out") or _is_mounted(step.get("catalog") or {}) for step in all_steps(header)
+    )

@@ -18,14 +18,15 @@ from typing import Any
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.downloads import digest_of, download, remove_left_over
-from airflow_magnus.stores.globs import matches
-from airflow_magnus.stores.names import VERSIONS, checked, files_to_put, first_key, place_to_write
+from airflow_magnus.stores.downloads import digest_of, download
+from airflow_magnus.stores.landing import Landing, remove_left_over
+from airflow_magnus.stores.names import VERSIONS, Places, checked, files_to_put, first_key
 from airflow_magnus.stores.objects import probe
 from airflow_magnus.stores.parallel import MOST, in_parallel
 from airflow_magnus.stores.progress import Lines, Progress
 from airflow_magnus.stores.settling import copy_all, keys_below, settle
-from airflow_magnus.stores.uploads import Sent, Upload, upload
+from airflow_magnus.stores.uploads import Sent, Upload, unchanged, upload
+from airflow_magnus.stores.wanted import chosen_by
 
 log = logging.getLogger(__name__)
 
@@ -134,10 +135,9 @@ class CatalogStore:
         progress.begin(len(chosen), sum(_size(path) for path in chosen.values()))
         taken = set() if self.is_conditional else keys_below(self._client, self.location, run_id)
 
-        def send(item: tuple[str, Path]) -> CatalogEntry:
-            name, path = item
+        def wanted(name: str, path: Path) -> Upload:
             plain = f"{run_id}/{name}"
-            wanted = Upload(
+            return Upload(
                 path=path,
                 key=plain,
                 other_key=f"{run_id}/{VERSIONS}/{attempt_id}/{name}",
@@ -145,21 +145,31 @@ class CatalogStore:
                 earlier=lambda: earlier().get(name),
                 is_free=None if self.is_conditional else plain not in taken,
             )
-            sent = upload(self._client, wanted)
-            results.append(sent)
-            progress.end(sent.size)
-            return self._entry(name, sent)
 
-        results: list[Sent] = []
+        def done(name: str, one: Sent) -> None:
+            sent[name] = one
+            progress.end(one.size)
+
+        sent: dict[str, Sent] = {}
+        for name, path in chosen.items():
+            if name in known and (one := unchanged(wanted(name, path))):
+                done(name, one)
+        todo = [(name, path) for name, path in chosen.items() if name not in sent]
         try:
-            moved.entries += in_parallel(send, chosen.items(), self._client.pace)
+            in_parallel(
+                lambda item: done(item[0], upload(self._client, wanted(*item))), todo, self._client.pace
+            )
         except BaseException:
-            self.forget([sent.key for sent in results if sent.is_new])
+            self.forget([one.key for one in sent.values() if one.is_new])
             raise
-        there = sum(not sent.is_new for sent in results)
-        copied = sum(sent.is_copied for sent in results)
+        finally:
+            self._client.buffers.release()
+        moved.entries += [self._entry(name, sent[name]) for name in chosen]
+        results = sent.values()
+        there = sum(not one.is_new for one in results)
+        copied = sum(one.is_copied for one in results)
         moved.files = len(results) - there - copied
-        moved.size = sum(sent.size for sent in results if sent.is_new and not sent.is_copied)
+        moved.size = sum(one.size for one in results if one.is_new and not one.is_copied)
         log.info(
             "catalog put: %d files, %d bytes sent, to %s/%s: %d sent, %d there already with the same bytes, "
             "%d copied inside the store; %.2f s",
@@ -186,23 +196,20 @@ class CatalogStore:
             return moved
         started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        chosen: dict[str, CatalogEntry] = {}
-        for pattern in patterns:
-            found = {name: entry for name, entry in entries.items() if matches(pattern, name)}
-            if not found:
-                moved.warnings.append(f"catalog get: {pattern!r} matches nothing that a step before put")
-            chosen.update(found)
-        places = {name: place_to_write(folder, name) for name in chosen}
-        remove_left_over({place.parent for place in places.values()})
+        chosen = chosen_by(patterns, entries, moved.warnings)
+        places = Places(folder)
+        targets = {name: places.of(name) for name in chosen}
+        remove_left_over(places.folders.values())
         progress = progress or Lines("catalog get", log.info)
         progress.begin(len(chosen), sum(entry.size or 0 for entry in chosen.values()))
 
         def fetch(entry: CatalogEntry) -> CatalogEntry:
-            size = self._fetch(entry, places[entry.name])
+            size = self._fetch(entry, targets[entry.name], landing)
             progress.end(size)
             return entry.model_copy(update={"stage": "get", "size": size})
 
-        moved.entries = in_parallel(fetch, chosen.values(), self._client.pace)
+        with Landing() as landing:
+            moved.entries = in_parallel(fetch, chosen.values(), self._client.pace)
         moved.files, moved.size = len(moved.entries), sum(entry.size or 0 for entry in moved.entries)
         log.info(
             "catalog get: %d files, %d bytes, %.2f s, from %s",
@@ -210,18 +217,20 @@ class CatalogStore:
         )  # fmt: skip
         return moved
 
-    def _fetch(self, entry: CatalogEntry, target: Path) -> int:
+    def _fetch(self, entry: CatalogEntry, target: str, landing: Landing) -> int:
         """Download what an entry names: from its key, or from where :meth:`settle` keeps what was there first."""
         key, digest = entry.catalog_relative_path, entry.data_hash
         what = f"catalog get: {entry.name!r} at {self.location}/{key}"
         try:
-            return download(self._client, key, target, digest, entry.size, what=what)
+            return download(self._client, key, target, digest, entry.size, what=what, landing=landing)
         except DigestMismatchError:
             run_id, _, name = key.partition("/")
             if name == entry.name:
                 with suppress(CatalogEntryNotFoundError):
                     first = first_key(run_id, name)
-                    return download(self._client, first, target, digest, entry.size, what=what)
+                    return download(
+                        self._client, first, target, digest, entry.size, what=what, landing=landing
+                    )
             raise
 
     def settle(self, run_id: str, entries: Iterable[CatalogEntry]) -> None:

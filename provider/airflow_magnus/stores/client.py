@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from airflow_magnus.stores.objects import PATIENCE, first_part, reopened
-from airflow_magnus.stores.parallel import MOST, Budget, Pace
+from airflow_magnus.stores.parallel import MOST, Budget, Buffers, Pace
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class ObjectClient:
         self.store = store
         self.pace = Pace(most)
         self.budget = Budget(MEMORY)
+        self.buffers = Buffers()
         self.seconds = 1.0
         """What a request takes, without what happens to one of them."""
         self._patience = patience

@@ -6,21 +6,16 @@ import errno
 import hashlib
 import logging
 import os
-import secrets
-import socket
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
 from airflow_magnus.runlog.records import printable
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.globs import PARTIAL
+from airflow_magnus.stores.landing import Flushing, Landing, partial_of, unwritable
 from airflow_magnus.stores.objects import explain
-from airflow_magnus.stores.owners import process_started
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +34,27 @@ _SAME = 3
 _NO_RANGES = "non-partial response"
 
 
+def gone(what: str, key: str) -> CatalogEntryNotFoundError:
+    """The error that an object is not there any more.
+
+    :param what: names it.
+    """
+    return CatalogEntryNotFoundError(
+        f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
+    )
+
+
 def download(
-    client: ObjectClient, key: str, target: Path, digest: str, size: int | None, *, what: str
+    client: ObjectClient,
+    key: str,
+    target: str,
+    digest: str,
+    size: int | None,
+    *,
+    what: str,
+    landing: Landing,
 ) -> int:
-    """Fetch one object into ``target``.
+    """Fetch one object into ``target``, which ``landing`` gives its name.
 
     :param size: bytes, as recorded; None: not known.
     :param what: names the object in errors.
@@ -52,37 +64,31 @@ def download(
     """
     from obstore.exceptions import BaseError
 
-    partial = target.with_name(f"{_mine()}{secrets.token_hex(8)}")
+    partial = partial_of(target)
     try:
         fetched = _fetch_checked(client, key, partial, digest, size, what)
-        os.replace(partial, target)
-    except CatalogError:
-        raise
-    except FileNotFoundError as error:
-        if error.errno is not None:
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(partial)
+        if isinstance(error, CatalogError):
+            raise
+        if isinstance(error, FileNotFoundError) and error.errno is None:
+            raise gone(what, key) from error
+        if isinstance(error, OSError):
+            raise unwritable(error, what, target) from error
+        if isinstance(error, BaseError):
+            raise CatalogError(f"{what} cannot be read: {explain(error, '')}") from error
+        if isinstance(error, ValueError):  # a record that somebody else has written
             raise CatalogError(
-                f"{what} cannot be written to {target}: its folder was removed meanwhile"
+                printable(f"{what} cannot be read: that is no key of a catalog: {error}")
             ) from error
-        raise CatalogEntryNotFoundError(
-            f"{what} is recorded, but the catalog has no object {key!r} any more: run the step that made it again"
-        ) from error
-    except IsADirectoryError as error:
-        raise CatalogError(f"{what} cannot be written: {target} is a folder") from error
-    except OSError as error:
-        raise CatalogError(f"{what} cannot be written to {target}: {error.strerror or error}") from error
-    except BaseError as error:
-        raise CatalogError(f"{what} cannot be read: {explain(error, '')}") from error
-    except ValueError as error:  # a record that somebody else has written
-        raise CatalogError(
-            printable(f"{what} cannot be read: that is no key of a catalog: {error}")
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise
+    landing.add(partial, target, fetched, what)
     return fetched
 
 
 def _fetch_checked(
-    client: ObjectClient, key: str, partial: Path, digest: str, size: int | None, what: str
+    client: ObjectClient, key: str, partial: str, digest: str, size: int | None, what: str
 ) -> int:
     wrong: list[str] = []
     while True:
@@ -98,8 +104,8 @@ def _fetch_checked(
         log.warning("%s came damaged and is fetched again", what)
 
 
-def _fetch(client: ObjectClient, key: str, partial: Path, size: int | None, what: str) -> tuple[int, str]:
-    """Write the object to ``partial``, to the disk; its size and sha256."""
+def _fetch(client: ObjectClient, key: str, partial: str, size: int | None, what: str) -> tuple[int, str]:
+    """Write the object to ``partial``; its size and sha256."""
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         if size is not None and size > _RANGED:
@@ -111,7 +117,6 @@ def _fetch(client: ObjectClient, key: str, partial: Path, size: int | None, what
         else:
             with client.budget.of(1024 * 1024):
                 found = client.run(lambda store: _write_stream(store, key, file))
-        os.fsync(file)
     finally:
         os.close(file)
     return found
@@ -121,7 +126,6 @@ def _write_whole(store: Any, key: str, file: int) -> tuple[int, str]:
     import obstore
 
     data = memoryview(obstore.get(store, key).bytes())
-    os.ftruncate(file, 0)
     _write(file, data, 0)
     return len(data), hashlib.sha256(data).hexdigest()
 
@@ -165,7 +169,10 @@ def _write_ranges(store: Any, key: str, file: int, size: int) -> tuple[int, str]
         return pieces
 
     found, done = hashlib.sha256(), 0
-    with ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="magnus-range") as pool:
+    with (
+        ThreadPoolExecutor(_RANGES_AT_ONCE, thread_name_prefix="magnus-range") as pool,
+        Flushing(file) as flushing,
+    ):
         ahead: deque[Future[list[memoryview]]] = deque()
         starts = iter(range(0, size, _RANGE))
         try:
@@ -177,6 +184,7 @@ def _write_ranges(store: Any, key: str, file: int, size: int) -> tuple[int, str]
                 for piece in ahead.popleft().result():
                     found.update(piece)
                     done += len(piece)
+                flushing.written(done)
         finally:
             for future in ahead:
                 future.cancel()
@@ -212,25 +220,3 @@ def digest_of(store: Any, key: str) -> str:
     for chunk in obstore.get(store, key).stream(min_chunk_size=_CHUNK):
         found.update(memoryview(chunk))
     return found.hexdigest()
-
-
-def remove_left_over(folders: Iterable[Path]) -> None:
-    """Remove the halves of files that a get of this machine has left whose process was killed."""
-    mine, here = _mine(), f"{PARTIAL}{_host()}-"
-    for folder in folders:
-        with suppress(OSError), os.scandir(folder) as found:
-            for entry in found:
-                if entry.name.startswith(here) and not entry.name.startswith(mine):
-                    pid = entry.name.removeprefix(here).partition("-")[0]
-                    if pid.isdigit() and not process_started(int(pid)):
-                        with suppress(OSError):
-                            os.unlink(entry.path)
-
-
-def _mine() -> str:
-    """Begin of the names of the files that this process is writing."""
-    return f"{PARTIAL}{_host()}-{os.getpid()}-"
-
-
-def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]

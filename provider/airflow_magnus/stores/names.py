@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from airflow_magnus.errors import CatalogError
 from airflow_magnus.runlog.records import printable
@@ -78,7 +78,7 @@ def kind_of(mode: int) -> str:
 
 def checked(name: str) -> str:
     """A name that is safe as a key below the run's folder."""
-    parts = PurePosixPath(name).parts
+    parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts or name.startswith("/") or "\0" in name or ".." in parts or parts[0] == VERSIONS:
         raise CatalogError(
             f"{name!r} cannot be the name of a file in the catalog: it may not be absolute, hold '..' "
@@ -87,18 +87,36 @@ def checked(name: str) -> str:
     return name
 
 
-def place_to_write(folder: Path, name: str) -> Path:
-    """Where an entry is written; its folder is made.
+class Places:
+    """Where entries are written: below the compute data folder; the folders that they need are made.
 
-    :raises CatalogError: when that is outside the compute data folder.
+    :param folder: the compute data folder.
     """
-    target = folder / checked(name)
-    if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise CatalogError(
-            f"catalog get: {name!r} would be written to {target.parent.resolve()}, outside {folder}: remove the link"
-        )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CatalogError(f"catalog get: no folder can be made for {name!r}: {error}") from error
-    return target
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._inside = folder.resolve()
+        self.folders: dict[str, str] = {}
+        """Folders of files so far: as they are called in the catalog, and as paths."""
+
+    def of(self, name: str) -> str:
+        """The path of one file.
+
+        :raises CatalogError: when that is outside the compute data folder, or no folder can be made for it.
+        """
+        parent, _, last = checked(name).rpartition("/")
+        if parent not in self.folders:
+            self.folders[parent] = str(self._made(name, self._folder / parent))
+        return f"{self.folders[parent]}/{last}"
+
+    def _made(self, name: str, folder: Path) -> Path:
+        if not folder.resolve().is_relative_to(self._inside):
+            raise CatalogError(
+                f"catalog get: {name!r} would be written to {folder.resolve()}, outside {self._folder}: "
+                "remove the link"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogError(f"catalog get: no folder can be made for {name!r}: {error}") from error
+        return folder

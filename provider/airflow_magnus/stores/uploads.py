@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from airflow_magnus.stores.objects import explain
 
 SINGLE_REQUEST = 16 * 1024 * 1024
 """Largest file, in bytes, that is read whole and sent by one (conditional) request, whose body the server checks."""
+_QUICK = 64 * 1024
+"""Largest file, in bytes, whose digest is taken sooner than another thread has woken up."""
 _CHUNK = 4 * 1024 * 1024
-_MAPPED = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,11 @@ def upload(client: ObjectClient, task: Upload) -> Sent:
 
     path = task.path
     try:
-        with _opened(path) as (file, before):
-            is_large = before.st_size > SINGLE_REQUEST
-            sent = (_send_large if is_large else _send_small)(client, task, file, before.st_size)
-            if _differs(path, file, before, sent.size):
-                if sent.is_new:
-                    with suppress(BaseError):
-                        client.store.delete(sent.key)
-                raise CatalogError(
-                    f"{path} changed while it was stored: let the command end only when all that it started "
-                    "has finished writing"
-                )
-            return sent
+        file = _open(path)
+        try:
+            return _send(client, task, file)
+        finally:
+            os.close(file)
     except CatalogError:
         raise
     except (ValueError, UnicodeError) as error:
@@ -99,20 +92,55 @@ def upload(client: ObjectClient, task: Upload) -> Sent:
         raise CatalogError(f"{path} cannot be stored: {explain(error, '')}") from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    # O_NONBLOCK: a pipe that nobody writes to would else hold up the task for ever.
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+def unchanged(task: Upload) -> Sent | None:
+    """What :func:`upload` gives for a small file whose bytes are there; None: it may have to be sent, or cannot be read.
+
+    No request is made: one thread is twice as quick with many such files as several, which hold each other up.
+    """
+    known, path = task.known, task.path
+    if known is None or known.size is None or known.size > _QUICK:
+        return None
     try:
-        before = os.fstat(file)
-        if not stat.S_ISREG(before.st_mode):
-            raise CatalogError(
-                f"{path} cannot be stored: it is no regular file but a {kind_of(before.st_mode)}; "
-                "remove it, or let the pattern of the put leave it out"
-            )
-        yield file, before
-    finally:
-        os.close(file)
+        file = _open(path)
+        try:
+            before = os.fstat(file)
+            if not stat.S_ISREG(before.st_mode) or before.st_size != known.size:
+                return None
+            data = _read(file, known.size, None)
+            if hashlib.sha256(data).hexdigest() != known.data_hash or _differs(path, before):
+                return None
+        finally:
+            os.close(file)
+    except (OSError, ValueError):
+        return None
+    return Sent(known.catalog_relative_path, known.data_hash, known.size, is_new=False)
+
+
+def _open(path: Path) -> int:
+    # O_NONBLOCK: a pipe that nobody writes to would else hold up the task for ever.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+
+
+def _send(client: ObjectClient, task: Upload, file: int) -> Sent:
+    from obstore.exceptions import BaseError
+
+    before = os.fstat(file)
+    if not stat.S_ISREG(before.st_mode):
+        raise CatalogError(
+            f"{task.path} cannot be stored: it is no regular file but a {kind_of(before.st_mode)}; "
+            "remove it, or let the pattern of the put leave it out"
+        )
+    is_large = before.st_size > SINGLE_REQUEST
+    sent = (_send_large if is_large else _send_small)(client, task, file, before.st_size)
+    if sent.size != before.st_size or _differs(task.path, before):
+        if sent.is_new:
+            with suppress(BaseError):
+                client.store.delete(sent.key)
+        raise CatalogError(
+            f"{task.path} changed while it was stored: let the command end only when all that it started "
+            "has finished writing"
+        )
+    return sent
 
 
 def _unreadable(path: Path, error: OSError) -> str:
@@ -124,53 +152,52 @@ def _unreadable(path: Path, error: OSError) -> str:
     return f"{path} cannot be stored: {error.strerror or error}"
 
 
-def _differs(path: Path, file: int, before: os.stat_result, size: int) -> bool:
-    """Whether the file, or what is at its path, is not what it was, or not what was read."""
-    if size != before.st_size:
-        return True
+def _differs(path: Path, before: os.stat_result) -> bool:
+    """Whether what is at a path is not the file that was opened there, or not what it was."""
     try:
-        now = (os.fstat(file), os.stat(path))
+        now = os.stat(path)
     except FileNotFoundError:
         return True
-    wanted = (before.st_ino, before.st_size, before.st_mtime_ns)
-    return any((found.st_ino, found.st_size, found.st_mtime_ns) != wanted for found in now)
+    return (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
 def _send_small(client: ObjectClient, task: Upload, file: int, size: int) -> Sent:
+    with (
+        client.budget.of(2 * size),  # obstore may have a copy of its own
+        client.buffers.of(size + 1) as buffer,
+    ):
+        data = _read(file, size, buffer)
+        return _send_whole(client, task, data, hashlib.sha256(data).hexdigest())
+
+
+def _send_whole(client: ObjectClient, task: Upload, data: bytes | memoryview, digest: str) -> Sent:
     from obstore.exceptions import AlreadyExistsError
 
-    with client.budget.of(2 * size):  # obstore has a copy of its own
-        data = _read(file, size)
-        digest = hashlib.sha256(data).hexdigest()
-        if task.known is not None and task.known.data_hash == digest:
-            return Sent(task.known.catalog_relative_path, digest, len(data), is_new=False)
-        is_free = task.is_free
-        if is_free is None:
-            try:
-                client.run(lambda store: store.put(task.key, data, mode="create", use_multipart=False))
-                return Sent(task.key, digest, len(data))
-            except AlreadyExistsError:
-                is_free = False
-        chosen = task.key if is_free else task.other_key
-        client.run(lambda store: store.put(chosen, data, use_multipart=False))
-        return Sent(chosen, digest, len(data))
+    if task.known is not None and task.known.data_hash == digest:
+        return Sent(task.known.catalog_relative_path, digest, len(data), is_new=False)
+    is_free = task.is_free
+    if is_free is None:
+        try:
+            client.run(lambda store: store.put(task.key, data, mode="create", use_multipart=False))
+            return Sent(task.key, digest, len(data))
+        except AlreadyExistsError:
+            is_free = False
+    chosen = task.key if is_free else task.other_key
+    client.run(lambda store: store.put(chosen, data, use_multipart=False))
+    return Sent(chosen, digest, len(data))
 
 
-def _read(file: int, size: int) -> bytes | mmap.mmap:
+def _read(file: int, size: int, buffer: memoryview | None) -> bytes | memoryview:
     """The file as it is; of one that grows one byte more, so that it is noticed."""
-    if size < _MAPPED:
+    if buffer is None:
         data = os.read(file, size + 1)
         while 0 < len(data) < size and (more := os.read(file, size + 1 - len(data))):
             data += more
         return data
-    # Memory of its own, given back at once: what malloc gave to many threads it keeps for long.
-    mapped = mmap.mmap(-1, size + 1)
-    view, done = memoryview(mapped), 0
-    while done <= size and (count := os.readv(file, [view[done:]])):
+    done = 0
+    while done <= size and (count := os.readv(file, [buffer[done : size + 1]])):
         done += count
-    view.release()
-    mapped.resize(done)
-    return mapped
+    return buffer[:done]
 
 
 def _send_large(client: ObjectClient, task: Upload, file: int, size: int) -> Sent:

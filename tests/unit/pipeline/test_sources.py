@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_magnus.pipeline.model import DataSource, EndpointRequest
+from airflow_magnus.errors import ConfigurationError
+from airflow_magnus.operators.settings import StepSettings
+from airflow_magnus.pipeline.model import (
+    CatalogMountRequest,
+    CatalogRequest,
+    DataSource,
+    EndpointRequest,
+    MountRequest,
+)
 from airflow_magnus.pipeline.parser import check_pipeline, load_pipeline
 
 _PIPELINE = """\
@@ -96,8 +106,100 @@ def test_faults_say_what_to_write(tmp_path: Path, s3: str, message: str) -> None
     assert message in " ".join(str(fault) for fault in faults)
 
 
+def _mount(folder: Path, mount: str) -> Path:
+    file = _file(folder, mount)
+    file.write_text(file.read_text().replace("      s3: ", "      mount: "))
+    return file
+
+
+def test_folders_are_read(tmp_path: Path) -> None:
+    file = _mount(tmp_path, "{inputs: {lab: {from: a}}, out: true, engine: s3fs, fallback: copy}")
+    step = load_pipeline(file).graph.steps["copy"]
+    assert step.endpoint == MountRequest(
+        {"lab": DataSource(("a",))}, out=True, engine="s3fs", fallback="copy"
+    )
+    assert load_pipeline(_mount(tmp_path, "{out: true}")).graph.steps["copy"].endpoint == MountRequest(
+        out=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [
+        (
+            "{out: true, engine: rclon}",
+            'unknown value "rclon"; the nearest is "rclone"; allowed: rclone, s3fs',
+        ),
+        ("{out: true, fallback: true}", "fallback"),
+        ("{out: true, engines: s3fs}", 'unknown key "engines"'),
+        ("null", "is empty"),
+    ],
+)
+def test_faults_of_folders(tmp_path: Path, mount: str, message: str) -> None:
+    faults, _ = check_pipeline(_mount(tmp_path, mount))
+    assert message in " ".join(str(fault) for fault in faults)
+
+
+def test_folders_and_endpoint_do_not_stand_together(tmp_path: Path) -> None:
+    file = _file(tmp_path, "{out: true}\n      mount: {out: true}")
+    faults, _ = check_pipeline(file)
+    assert "cannot stand beside s3" in str(faults[0])
+
+
 def test_only_steps_that_run_a_command_have_an_endpoint(tmp_path: Path) -> None:
     file = _file(tmp_path, "{out: true}")
     file.write_text(file.read_text().replace("type: task", "type: as-is"))
     faults, _ = check_pipeline(file)
     assert '"s3" has no place on a step of type as-is' in str(faults[0])
+
+
+def _catalog(folder: Path, catalog: str) -> Path:
+    file = _file(folder, catalog)
+    file.write_text(file.read_text().replace("      s3: ", "      catalog: ", 1))
+    return file
+
+
+def test_a_mounted_catalog_is_read(tmp_path: Path) -> None:
+    file = _catalog(tmp_path, "{mode: mount, engine: s3fs, fallback: copy, get: [a], put: [b]}")
+    step = load_pipeline(file).graph.steps["copy"]
+    assert step.endpoint == CatalogMountRequest(engine="s3fs", fallback="copy")
+    assert step.catalog == CatalogRequest(None, ("a",), ("b",))
+    assert load_pipeline(_catalog(tmp_path, "{mode: copy}")).graph.steps["copy"].endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("catalog", "message"),
+    [
+        ("{mode: munt}", 'unknown value "munt"; the nearest is "mount"'),
+        ("{mode: 3}", "must be text"),
+        ("{engine: rclone}", "belongs to mode: mount"),
+        ("{mode: copy, fallback: copy}", "belongs to mode: mount"),
+        ("{mode: mount, engine: nfs}", 'unknown value "nfs"'),
+        ("{mode: mount, compute_data_folder: .}", "must be a folder below the working folder"),
+        ("{mode: mount}\n      s3: {out: true}", "cannot stand beside s3"),
+        ("{mode: mount}\n      mount: {out: true}", "cannot stand beside mount"),
+    ],
+)
+def test_faults_of_a_mounted_catalog(tmp_path: Path, catalog: str, message: str) -> None:
+    faults, _ = check_pipeline(_catalog(tmp_path, catalog))
+    assert [fault for fault in faults if message in fault.message], faults
+
+
+def test_step_that_runs_nothing_has_no_mounted_catalog(tmp_path: Path) -> None:
+    file = _catalog(tmp_path, "{mode: mount}")
+    file.write_text(file.read_text().replace("type: task", "type: as-is"))
+    faults, _ = check_pipeline(file)
+    assert [fault for fault in faults if "which runs nothing" in fault.message], faults
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"catalog": {"mode": "copy"}}, 'catalog must be a mapping with "mode": "mount"'),
+        ({"catalog": {"mode": "mount", "get": ["a"]}}, 'unknown key "get"'),
+        ({"catalog": {"mode": "mount"}, "s3": {"out": True}}, "s3 and catalog cannot stand on one step"),
+    ],
+)
+def test_faults_of_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        StepSettings(**settings).endpoint  # noqa: B018 - the property checks

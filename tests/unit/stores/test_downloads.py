@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import pytest
 from airflow_magnus.errors import CatalogError, DigestMismatchError
 from airflow_magnus.stores import downloads
 from airflow_magnus.stores.client import ObjectClient
-from airflow_magnus.stores.downloads import download, remove_left_over
+from airflow_magnus.stores.landing import Landing
 from airflow_magnus.stores.objects import open_object_store
 
 SIZES = [0, 1, 5_000, 10_000, 30_000, 30_001, 100_003]
@@ -29,6 +26,11 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectClient:
     monkeypatch.setattr(downloads, "_RANGED", 30_000)
     monkeypatch.setattr(downloads, "_RANGE", 33_000)
     return ObjectClient(open_object_store(str(tmp_path / "store")))
+
+
+def _download(client: ObjectClient, target: Path, digest: str, size: int | None) -> int:
+    with Landing() as landing:
+        return downloads.download(client, "key", str(target), digest, size, what="it", landing=landing)
 
 
 def _put(client: ObjectClient, size: int) -> tuple[bytes, str]:
@@ -44,7 +46,7 @@ def test_every_way_of_fetching_gives_the_same_bytes(
 ) -> None:
     data, digest = _put(client, size)
     target = tmp_path / "file"
-    assert download(client, "key", target, digest, size if is_known else None, what="it") == size
+    assert _download(client, target, digest, size if is_known else None) == size
     assert target.read_bytes() == data
     assert os.listdir(tmp_path) == ["store", "file"] or sorted(os.listdir(tmp_path)) == ["file", "store"]
 
@@ -74,11 +76,11 @@ def test_bytes_that_are_damaged_on_the_way_are_fetched_again(
     monkeypatch.setattr(downloads, "_write", damaging)
     monkeypatch.setattr(downloads, "_fetch", fetching)
     if times < 3:
-        download(client, "key", target, digest, size, what="it")
+        _download(client, target, digest, size)
         assert target.read_bytes() == data
     else:
         with pytest.raises(DigestMismatchError):
-            download(client, "key", target, digest, size, what="it")
+            _download(client, target, digest, size)
         assert target.read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["file", "store"]
 
@@ -86,22 +88,8 @@ def test_bytes_that_are_damaged_on_the_way_are_fetched_again(
 def test_an_object_that_was_cut_is_named(client: ObjectClient, tmp_path: Path) -> None:
     _, digest = _put(client, 20_000)
     with pytest.raises(CatalogError, match="it cannot be read"):
-        download(client, "key", tmp_path / "file", digest, 1_000_000, what="it")
+        _download(client, tmp_path / "file", digest, 1_000_000)
     assert not (tmp_path / "file").exists()
-
-
-def test_a_file_is_on_the_disk_before_it_takes_its_name(
-    client: ObjectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, digest = _put(client, 100)
-    done: list[str] = []
-    for name in ("fsync", "replace"):
-        call: Callable[..., Any] = getattr(os, name)
-        monkeypatch.setattr(
-            downloads.os, name, lambda *a, _name=name, _call=call: done.append(_name) or _call(*a)
-        )
-    download(client, "key", tmp_path / "file", digest, 100, what="it")
-    assert done == ["fsync", "replace"]
 
 
 def test_a_disk_without_room_says_so_at_once(
@@ -114,30 +102,9 @@ def test_a_disk_without_room_says_so_at_once(
 
     monkeypatch.setattr(downloads.os, "posix_fallocate", full)
     with pytest.raises(CatalogError, match="it has 100,000 bytes, and the disk has no room"):
-        download(client, "key", tmp_path / "file", digest, 100_000, what="it")
+        _download(client, tmp_path / "file", digest, 100_000)
     monkeypatch.undo()
     monkeypatch.setattr(downloads, "_write", full)
     with pytest.raises(CatalogError, match="No space left on device"):
-        download(client, "key", tmp_path / "file", digest, 100, what="it")
+        _download(client, tmp_path / "file", digest, 100)
     assert sorted(os.listdir(tmp_path)) == ["store"]
-
-
-_KILLED = """
-import os, sys
-from pathlib import Path
-from airflow_magnus.stores import downloads
-(Path(sys.argv[1]) / f"{downloads._mine()}1234").write_text("half")
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_what_a_killed_process_left_is_removed_by_the_next_get(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False)
-    assert len(os.listdir(tmp_path)) == 1
-    (tmp_path / "mine").write_text("mine")
-    mine = tmp_path / f"{downloads._mine()}5678"
-    mine.write_text("going on")
-    of_another = tmp_path / f"{downloads.PARTIAL}ffffffff-1-90"
-    of_another.write_text("of another machine")
-    remove_left_over([tmp_path, tmp_path / "not there"])
-    assert sorted(os.listdir(tmp_path)) == sorted([of_another.name, mine.name, "mine"])

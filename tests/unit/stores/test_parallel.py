@@ -39,9 +39,11 @@ def test_many_at_a_time_where_each_takes_long() -> None:
 class Clock:
     """A store that serves so many requests a second, however many there are at a time; and its time."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, busy: float = 0) -> None:
         self.now = 0.0
+        monkeypatch.setattr(parallel, "CORES", 2)
         monkeypatch.setattr(parallel.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(parallel.time, "process_time", lambda: self.now * busy * 2)
 
     def serve(self, pace: Pace, count: int, rate: Callable[[int], float]) -> list[int]:
         """The numbers at a time that the pace tried."""
@@ -55,26 +57,62 @@ class Clock:
         return tried
 
 
+def test_few_at_a_time_where_the_store_answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, pace = Clock(monkeypatch), Pace()
+    assert clock.serve(pace, 1_000, lambda at_once: FEW * 1_600) == [FEW]
+
+
 def test_few_at_a_time_where_more_are_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, pace = Clock(monkeypatch), Pace()
-    assert clock.serve(pace, 1_000, lambda at_once: 2_000) == [FEW, 4 * FEW, FEW]
-    assert clock.serve(pace, 1_000, lambda at_once: 200_000) == [FEW], "once is enough"
+    assert clock.serve(pace, 1_000, lambda at_once: 2_000) == [FEW, 3 * FEW, FEW]
+    assert clock.serve(pace, 1_000, lambda at_once: 10) == [FEW], "once is enough"
+
+
+def test_few_at_a_time_where_the_cores_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, pace = Clock(monkeypatch, busy=0.6), Pace()
+    assert clock.serve(pace, 1_000, lambda at_once: at_once / 0.02) == [FEW]
 
 
 def test_as_many_at_a_time_as_make_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, pace = Clock(monkeypatch), Pace()
-    assert clock.serve(pace, 2_000, lambda at_once: min(at_once, 4 * FEW) / 0.02) == [
-        FEW, 4 * FEW, 16 * FEW if 16 * FEW < MOST else MOST, 4 * FEW,
-    ]  # fmt: skip
+    assert clock.serve(pace, 2_000, lambda at_once: at_once / 0.02) == [FEW, 120]
     pace = Pace()
-    clock.serve(pace, 2_000, lambda at_once: at_once / 0.02)
-    assert pace.now == MOST
+    assert clock.serve(pace, 2_000, lambda at_once: at_once / 0.03) == [FEW, MOST]
+    pace = Pace()
+    served = clock.serve(pace, 4_000, lambda at_once: min(at_once / 0.00601, 2_500))
+    assert served == [FEW, 36, 86, 36]
+
+
+def test_the_first_requests_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for connections to be opened, on a store as quick as any."""
+    clock, pace = Clock(monkeypatch), Pace()
+    pace.begin()
+    clock.now += 0.5
+    for _ in range(FEW):
+        pace.count()
+    assert clock.serve(pace, 1_000, lambda at_once: FEW * 1_600) == [FEW]
 
 
 def test_what_was_found_out_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, pace = Clock(monkeypatch), Pace()
-    clock.serve(pace, 2_000, lambda at_once: at_once / 0.02)
-    assert clock.serve(pace, 200, lambda at_once: at_once / 0.02) == [MOST]
+    clock.serve(pace, 2_000, lambda at_once: at_once / 0.03)
+    assert clock.serve(pace, 200, lambda at_once: at_once / 0.03) == [MOST]
+
+
+def test_threads_that_are_too_many_end_and_the_others_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All see at once that they are too many; not all of them may go."""
+    pace = Pace(40)
+    done = threading.Barrier(40)
+
+    def work(number: int) -> int:
+        if number < 40:
+            done.wait(10)
+            pace.now = 1
+        return number
+
+    pace.now = 40
+    monkeypatch.setattr(pace, "count", lambda: False)
+    assert in_parallel(work, range(400), pace) == list(range(400))
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_magnus.errors import CatalogError
 from airflow_magnus.runlog.records import CatalogEntry
-from airflow_magnus.stores import uploads
+from airflow_magnus.stores import catalog, parallel, uploads
 from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.objects import open_object_store
 
@@ -58,12 +58,18 @@ def while_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
                 todo.pop()()
             return data
 
+        def reading_into(file: int, views: list[memoryview]) -> int:
+            data = reading(file, len(views[0]))
+            views[0][: len(data)] = data
+            return len(data)
+
         monkeypatch.setattr(uploads.os, "read", reading)
+        monkeypatch.setattr(uploads.os, "readv", reading_into)
 
     return begin
 
 
-@pytest.mark.parametrize("size", [10_000, LARGE])
+@pytest.mark.parametrize("size", [10_000, 1_000_000, LARGE])
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is written over", "is replaced", "is removed"])
 def test_a_file_that_changes_meanwhile_is_named_and_not_kept(
     there: Catalog, while_reading: Callable[[Callable[[], object]], None], size: int, change: str
@@ -256,3 +262,34 @@ def test_memory_is_bounded_whatever_the_number_of_large_files(
     monkeypatch.setattr(there.catalog._client, "run", run)
     there.put()
     assert max(held) <= 2 * uploads.SINGLE_REQUEST
+
+
+def test_memory_of_files_is_used_again_and_given_back(
+    there: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    mapped = parallel.mmap.mmap
+    monkeypatch.setattr(parallel.mmap, "mmap", lambda *a: taken.append(a[1]) or mapped(*a))
+    content = {f"file-{n}": os.urandom(300_000 + 1000 * n) for n in range(40)}
+    for name, data in content.items():
+        (there.data / name).write_bytes(data)
+    entries = there.put()
+    assert {n: bytes(there.store.get(e.catalog_relative_path).bytes()) for n, e in entries.items()} == content
+    assert len(taken) < len(content)
+    assert not there.catalog.client.buffers._free
+
+
+@pytest.mark.parametrize("change", ["nothing", "its bytes", "its size"])
+def test_small_files_that_are_there_are_found_without_the_store(
+    there: Catalog, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = there.data / "table.csv"
+    path.write_bytes(b"x" * 1000)
+    known = there.put()
+    uploaded: list[str] = []
+    upload = catalog.upload
+    monkeypatch.setattr(catalog, "upload", lambda c, task: uploaded.append(task.key) or upload(c, task))
+    path.write_bytes({"nothing": b"x" * 1000, "its bytes": b"y" * 1000, "its size": b"x" * 999}[change])
+    entries = there.put(known=known, attempt_id="two")
+    assert uploaded == ([] if change == "nothing" else ["run/table.csv"])
+    assert (entries["table.csv"] == known["table.csv"]) is (change == "nothing")
