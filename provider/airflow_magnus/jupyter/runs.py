@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,15 +12,12 @@ from airflow_magnus.jupyter.bucket import Fact
 from airflow_magnus.jupyter.models import NO_TIME
 from airflow_magnus.jupyter.run_stores import RunFile, RunStores
 from airflow_magnus.jupyter.tree import Entry
-from airflow_magnus.runlog.records import RunHeader
+from airflow_magnus.runlog.run_places import LEVELS, place_of_run
 
 if TYPE_CHECKING:
     from airflow_magnus.jupyter.base import ContentsBase
 
 R = TypeVar("R")
-_ABOVE_RUNS = 2
-"""Levels of folders above a run: its pipeline and its day, in UTC."""
-_UNKNOWN = "unknown"
 
 
 class Runs:
@@ -58,13 +54,13 @@ class Runs:
     async def entries(self, path: str) -> list[Entry] | None:
         """What is in a folder; None where there is none."""
         above = self._segments(path)
-        if len(above) <= _ABOVE_RUNS:
+        if len(above) <= LEVELS:
             headers = await self._ask(self._stores.headers)
-            places = [_place(header) for header in headers]
+            places = [place_of_run(header) for header in headers]
             found = {place[len(above)] for place in places if list(place[: len(above)]) == above}
             return [Entry(name, None) for name in sorted(found)] if found or not above else None
         files = await self._files(above)
-        return None if files is None else _in_folder(files.items(), "/".join(above[_ABOVE_RUNS + 1 :]))
+        return None if files is None else _in_folder(files.items(), "/".join(above[LEVELS + 1 :]))
 
     async def read(self, path: str) -> bytes:
         """The bytes of a file that is there."""
@@ -79,16 +75,16 @@ class Runs:
 
     async def _file(self, path: str) -> RunFile | None:
         above = self._segments(path)
-        if len(above) <= _ABOVE_RUNS + 1:
+        if len(above) <= LEVELS + 1:
             return None
         files = await self._files(above)
-        return (files or {}).get("/".join(above[_ABOVE_RUNS + 1 :]))
+        return (files or {}).get("/".join(above[LEVELS + 1 :]))
 
     async def _files(self, above: list[str]) -> dict[str, RunFile] | None:
         """The files of the run that a path leads to; None when it leads to none."""
-        place = tuple(above[: _ABOVE_RUNS + 1])
+        place = tuple(above[: LEVELS + 1])
         headers = await self._ask(self._stores.headers)
-        run_id = next((header.run_id for header in headers if _place(header) == place), None)
+        run_id = next((header.run_id for header in headers if place_of_run(header) == place), None)
         if run_id is None:
             return None
         try:
@@ -100,15 +96,6 @@ class Runs:
         """What the stores say; one question after the other, so that many requests of a page are answered by one."""
         async with self._lock:
             return await asyncio.to_thread(call)
-
-
-def _place(header: RunHeader) -> tuple[str, str, str]:
-    """The names of a run's folder and of those above it."""
-    try:
-        day = datetime.fromisoformat(header.started).astimezone(UTC).date().isoformat()
-    except ValueError:
-        day = _UNKNOWN
-    return header.pipeline.replace("/", "%2F") or _UNKNOWN, day, header.run_id
 
 
 def _in_folder(files: Iterable[tuple[str, RunFile]], folder: str) -> list[Entry] | None:
