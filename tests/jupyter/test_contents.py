@@ -236,3 +236,9 @@ async def test_objects_above_the_limit_are_copied_in_parts(stage: Stage) -> None
     head = stage.client.head_object(Bucket=stage.bucket, Key=f"{stage.prefix}b.bin")
     assert (head["ContentType"], head["Metadata"]) == ("text/x-own", {"k": "v"})
     assert head["ETag"].endswith('-3"')
+    kept = await stage.manager.create_checkpoint("b.bin")
+    key = f"{stage.prefix}b.bin/.checkpoints/{kept['id']}"
+    assert stage.client.head_object(Bucket=stage.bucket, Key=key)["ETag"].endswith('-3"')
+    stage.put("b.bin", b"worse")
+    await stage.manager.restore_checkpoint(kept["id"], "b.bin")
+    assert stage.read("b.bin") == body

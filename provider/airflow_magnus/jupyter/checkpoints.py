@@ -10,6 +10,7 @@ from jupyter_server.services.contents.checkpoints import AsyncCheckpoints
 from tornado.web import HTTPError
 from traitlets import Enum, Int
 
+from airflow_magnus.jupyter import multipart
 from airflow_magnus.jupyter.bucket import Fact
 from airflow_magnus.jupyter.errors import told_of
 from airflow_magnus.jupyter.folders import delete_prefix, move_prefix
@@ -58,7 +59,7 @@ class S3Checkpoints(AsyncCheckpoints):
         """Keep a file that is known to be there."""
         number = f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{uuid.uuid4().hex[:4]}"
         prefix = await self._prefix(path)
-        await self._tree.bucket.copy(self._tree.keys.file(path), prefix + number)
+        await self._copy(self._tree.keys.file(path), prefix + number, fact)
         kept = await self._tree.bucket.all(prefix)
         await self._tree.bucket.delete([key for key, _ in kept[: -self.max_checkpoints]])
         modified = dict(kept)[prefix + number].modified
@@ -74,23 +75,24 @@ class S3Checkpoints(AsyncCheckpoints):
         """Let a file be as it was. Cost: 1 LIST, 1 copy."""
         path = self.parent.own(path)
         with told_of(path):
-            key = await self._known(checkpoint_id, path)
-            await self._tree.bucket.copy(key, self._tree.keys.file(path))
+            key, fact = await self._known(checkpoint_id, path)
+            await self._copy(key, self._tree.keys.file(path), fact)
         self.parent.forget(path)
 
     async def rename_checkpoint(self, checkpoint_id: str, old_path: str, new_path: str) -> None:
         """Let one checkpoint be of another file."""
         old_path, new_path = self.parent.own(old_path), self.parent.own(new_path)
         with told_of(old_path):
-            key = await self._known(checkpoint_id, old_path)
-            await self._tree.bucket.copy(key, await self._prefix(new_path) + checkpoint_id)
+            key, fact = await self._known(checkpoint_id, old_path)
+            await self._copy(key, await self._prefix(new_path) + checkpoint_id, fact)
             await self._tree.bucket.delete([key])
 
     async def delete_checkpoint(self, checkpoint_id: str, path: str) -> None:
         """Remove one checkpoint."""
         path = self.parent.own(path)
         with told_of(path):
-            await self._tree.bucket.delete([await self._known(checkpoint_id, path)])
+            key, _ = await self._known(checkpoint_id, path)
+            await self._tree.bucket.delete([key])
 
     async def list_checkpoints(self, path: str) -> list[dict[str, Any]]:
         """The checkpoints of a file, the oldest first. Cost: 1 LIST."""
@@ -115,16 +117,19 @@ class S3Checkpoints(AsyncCheckpoints):
         with told_of(path):
             await delete_prefix(self._tree.bucket, await self._prefix(path))
 
-    async def _known(self, checkpoint_id: str, path: str) -> str:
-        """The key of a checkpoint.
+    async def _copy(self, source: str, target: str, fact: Fact) -> None:
+        await multipart.copy(self._tree.bucket, source, target, fact, self._tree.largest)
+
+    async def _known(self, checkpoint_id: str, path: str) -> tuple[str, Fact]:
+        """The key of a checkpoint, and what the store says of it.
 
         :raises HTTPError: 404, when there is none of this id.
         """
         prefix = await self._prefix(path)
-        keys = [key for key, _ in await self._tree.bucket.all(prefix)]
-        if prefix + checkpoint_id not in keys:
+        found = dict(await self._tree.bucket.all(prefix))
+        if prefix + checkpoint_id not in found:
             raise HTTPError(404, f"{path!r} has no checkpoint {checkpoint_id!r}")
-        return prefix + checkpoint_id
+        return prefix + checkpoint_id, found[prefix + checkpoint_id]
 
     async def _prefix(self, path: str) -> str:
         """What the keys of a file's checkpoints begin with."""
