@@ -30,6 +30,9 @@ pytest_plugins = ["fixtures_s3", "servers.fixtures"]
 
 _STATUS = pytest.StashKey[int]()
 _ON_SIGTERM = signal.getsignal(signal.SIGTERM)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts what it sends to the background so, and processes that tests interrupt would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

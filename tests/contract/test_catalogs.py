@@ -415,7 +415,7 @@ def test_hostile_names_are_refused(local: Bench, name: str, monkeypatch: pytest.
     (local.folder / "work").mkdir()
     before = files(local.folder)
     # What matches is a matter of the pattern: here every name does.
-    monkeypatch.setattr("airflow_magnus.stores.catalog.matches", lambda pattern, name: True)
+    monkeypatch.setattr("airflow_magnus.stores.wanted.matches", lambda pattern, name: True)
     with pytest.raises(CatalogError):
         local.catalog.get({name: entry}, local.folder / "work/data", ["**"])
     assert files(local.folder) == before
