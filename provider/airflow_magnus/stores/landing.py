@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Iterable
@@ -117,7 +118,8 @@ class Flushing:
 def partial_of(target: str) -> str:
     """A temporary name beside ``target``, given once."""
     folder, separator, _ = target.rpartition("/")
-    return f"{folder}{separator}{_mine(os.getpid())}{next(_numbers):x}"
+    pid = os.getpid()
+    return f"{folder}{separator}{_mine(pid)}{_token(pid)}-{next(_numbers):x}"
 
 
 def remove_left_over(folders: Iterable[str | os.PathLike[str]]) -> None:
@@ -190,6 +192,12 @@ def _remove(waiting: Iterable[_Waiting]) -> None:
 def _mine(pid: int) -> str:
     """Begin of the names of the files that a process is writing."""
     return f"{PARTIAL}{_host()}-{pid}-"
+
+
+@cache
+def _token(pid: int) -> str:
+    """Tells a process from those of other containers that have its number and the name of its host."""
+    return secrets.token_hex(8)
 
 
 def _host() -> str:

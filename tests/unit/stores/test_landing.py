@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,11 @@ def test_what_a_killed_process_left_is_removed_by_the_next_get(tmp_path: Path) -
     of_another.write_text("of another machine")
     remove_left_over([tmp_path, tmp_path / "not there"])
     assert _names(tmp_path) == sorted([of_another.name, mine.name, "mine"])
+
+
+def test_processes_of_containers_with_one_number_and_host_do_not_share_names(tmp_path: Path) -> None:
+    target = str(tmp_path / "file")
+    mine = {partial_of(target), partial_of(target)}
+    landing._token.cache_clear()  # as in a process that has begun anew
+    landing._numbers = count()
+    assert len(mine | {partial_of(target), partial_of(target)}) == 4
