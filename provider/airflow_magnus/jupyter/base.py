@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.services.contents.manager import AsyncContentsManager
 
@@ -23,6 +23,10 @@ _REMEMBERED = 10_000
 
 class ContentsBase(S3Settings, AsyncContentsManager):
     """The contents manager without what Jupyter asks of it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.store()  # a server without a bucket does not start
 
     @cached_property
     def connection(self) -> Connection:

@@ -100,9 +100,19 @@ class Connection:
                     raise S3Error("ServiceUnavailable", f"the store's answer broke off: {error}") from error
             except S3Error as error:
                 if error.status != 503 or not left or not may_repeat:
-                    raise
+                    raise self._told(error) from error
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (_TRIES - 1 - left) * random.uniform(0.5, 1))
         raise AssertionError  # the last round gives or raises
+
+    def _told(self, error: S3Error) -> S3Error:
+        """An error that says which setting it may be about."""
+        cause = error.__cause__
+        if cause is None:
+            return error
+        endpoint = self.store.endpoint
+        hint = ", with http:// in front if it speaks no TLS" if endpoint.startswith("https://") else ""
+        text = f"no answer from {endpoint} ({cause}): is aws_s3_host right{hint}, and does the server run?"
+        return S3Error(error.code, text, status=error.status)
 
     @asynccontextmanager
     async def stream(self, key: str, headers: Mapping[str, str]) -> AsyncIterator[Answer]:

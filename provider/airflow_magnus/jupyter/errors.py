@@ -14,6 +14,13 @@ from airflow_magnus.jupyter.connection import Reply
 
 _SHOWN = {"AccessDenied": 403, "KeyTooLongError": 400, "PreconditionFailed": 409, "NoSuchKey": 404}
 
+_WHAT_TO_DO = {
+    "NoSuchBucket": "check aws_s3_bucket, aws_s3_host and aws_region",
+    "AccessDenied": "these credentials may not do that in this bucket",
+    "PermanentRedirect": "check aws_region",
+    "AuthorizationHeaderMalformed": "check aws_region",
+}
+
 
 def refused(reply: Reply, what: str) -> S3Error:
     """The error that an answer is.
@@ -26,9 +33,9 @@ def refused(reply: Reply, what: str) -> S3Error:
         code, message = document.findtext("Code", code), document.findtext("Message", "")
     except S3Error:  # of a HEAD, or not of S3
         pass
-    return S3Error(
-        code, f"{what}: the store answers {reply.status} {code} {message}".rstrip(), status=reply.status
-    )
+    hint = f" ({_WHAT_TO_DO[code]})" if code in _WHAT_TO_DO else ""
+    text = f"{what}: the store answers {reply.status} {code} {message}".rstrip()
+    return S3Error(code, text + hint, status=reply.status)
 
 
 def read_only(path: str) -> HTTPError:
@@ -43,10 +50,6 @@ def told_of(path: str) -> Iterator[None]:
         yield
     except S3Error as error:
         status = _SHOWN.get(error.code, 503 if error.status == 503 else 500)
-        raise _http_error(status, f"{path or '/'}: {error.message}") from error
+        raise HTTPError(status, f"{path or '/'}: {error.message}") from error
     except MagnusError as error:
-        raise _http_error(500, f"{path or '/'}: {error}") from error
-
-
-def _http_error(status: int, text: str) -> HTTPError:
-    return HTTPError(status, text.replace("%", "%%"))
+        raise HTTPError(500, f"{path or '/'}: {error}") from error

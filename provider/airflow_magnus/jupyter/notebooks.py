@@ -18,7 +18,7 @@ def read(content: bytes, path: str) -> tuple[Any, dict[str, Any]]:
     try:
         notebook = nbformat.reads(content.decode("utf-8"), as_version=4, capture_validation_error=found)
     except Exception as error:
-        raise HTTPError(400, f"Unreadable Notebook: {path} {error!r}".replace("%", "%%")) from error
+        raise HTTPError(400, f"Unreadable Notebook: {path} {error!r}") from error
     return notebook, found
 
 

@@ -237,4 +237,4 @@ class ReadContents(ContentsBase):
 
 
 def _bad_type(text: str) -> HTTPError:
-    return HTTPError(400, text.replace("%", "%%"), reason="bad type")
+    return HTTPError(400, text, reason="bad type")

@@ -147,6 +147,11 @@ def _service(setting: Any, path_key: str, defaults: Mapping[str, Any]) -> Servic
         name = "catalog" if path_key == "catalog_location" else "run_log"
         raise ConfigurationError(f"to show runs, both run_log and catalog are needed: set {name} too")
     if isinstance(setting, str) and not setting.startswith("s3://"):
+        if not Path(setting).is_dir():
+            raise ConfigurationError(
+                f"{Path(setting).absolute()} is no folder of this machine: make it, or write s3://bucket/prefix"
+                " in the settings run_log and catalog"
+            )
         return ServiceSettings("file-system", {path_key: setting})
     given: Mapping[str, Any] = (
         {"type": "s3", "config": {"url": setting}} if isinstance(setting, str) else setting

@@ -78,6 +78,15 @@ class S3Settings(LoggingConfigurable):
             raise TraitError(f"prefix is {proposal['value']!r}; keys of S3 begin with no slash: leave it out")
         return proposal["value"]
 
+    @validate("aws_s3_bucket")
+    def _bucket_is_a_name(self, proposal: dict[str, str]) -> str:
+        name = proposal["value"]
+        if "/" in name:
+            raise TraitError(
+                f"aws_s3_bucket is {name!r}; write the bucket's name alone, and what keys begin with as prefix"
+            )
+        return name
+
     @validate("runs_folder")
     def _runs_folder_is_a_name(self, proposal: dict[str, str]) -> str:
         name = proposal["value"]

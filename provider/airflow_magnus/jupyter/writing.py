@@ -61,9 +61,7 @@ class WrittenContents(ReadContents):
             raise
         except Exception as error:
             self.log.exception("Error while saving file: %s %s", path, error)
-            raise HTTPError(
-                500, f"Unexpected error while saving file: {path} {error}".replace("%", "%%")
-            ) from error
+            raise HTTPError(500, f"Unexpected error while saving file: {path} {error}") from error
         if chunk in (None, LAST):
             self.run_post_save_hooks(model=saved, os_path=path)
         self.emit(data={"action": "save", "path": path})
