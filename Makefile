@@ -48,9 +48,11 @@ types: $(READY) ## mypy
 	"$(BIN)/mypy"
 
 # dag-factory brings a plugin for Airflow, so it is installed beside the environment. All else that it needs Airflow has.
-bench: $(READY) ## time of making DAGs, of transfers, the run log and tasks, against other ways; takes half an hour
+# s3contents needs other versions of much: it is beside the environment with all that it needs.
+bench: $(READY) ## time of making DAGs, of transfers, the run log, tasks and Jupyter, against other ways; takes half an hour
 	@command -v radosgw >/dev/null || tests/servers/install.sh || echo "without Ceph: its tables are left out" >&2
 	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --target .bench/packages --no-deps -c constraints.txt --group bench
+	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --target .bench/s3contents 's3contents==0.11.*' 'jupyter-server>=2.14'
 	@"$(BIN)/python" -m compileall -q provider  # as an installed package is
 	"$(BIN)/python" -m bench --output .bench/results.md
 
@@ -97,5 +99,5 @@ $(READY): $(VENV)/bin/python pyproject.toml constraints.txt
 		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; }
 	@echo "installing into $(VENV) the versions that constraints.txt names"
 	@"$(BIN)/uv" pip install --quiet --compile-bytecode --python "$(BIN)/python" -c constraints.txt -b constraints.txt \
-		-e '.[notebook,database]' $(GROUPS_)
+		-e '.[notebook,database,jupyter]' $(GROUPS_)
 	@touch $@

@@ -54,6 +54,13 @@ _OPTIONS = {
         "",
         example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
     ),
+    "jupyter_url": _option(
+        "URL of a Jupyter server whose contents are airflow_magnus.jupyter.S3ContentsManager's. Tasks have a button"
+        " Open in Jupyter then, which leads to the folder of the run; {path} in the URL stands for its path below"
+        " the folder of runs. When empty, there is no such button.\n",
+        "",
+        example="https://jupyter.example.com",
+    ),
     "cache_plans": _option(
         "Keep checked pipelines in magnus/plans below Airflow's home, readable by Airflow's own user alone, so that a"
         " file that did not change is not checked again whenever it is read.\n",
@@ -83,6 +90,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": connection_types(),
         "extra-links": [
             "airflow_magnus.operators.links.RunLogLink",
+            "airflow_magnus.operators.links.JupyterLink",
             "airflow_magnus.operators.links.RerunLink",
         ],
         "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],

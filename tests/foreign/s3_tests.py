@@ -118,7 +118,7 @@ def main() -> int:
             with ceph_server(Path(folder)) as (server, _):
                 direct, by_gateway = _straight(suite, server), _by_gateway(suite, server)
         else:
-            with _moto() as server:
+            with moto() as server:
                 direct = _straight(suite, server)
                 if asked.store == "moto":
                     by_gateway = _by_gateway(suite, server)
@@ -199,7 +199,7 @@ def _environment(folder: str) -> dict[str, str]:
 
 
 @contextmanager
-def _moto() -> Iterator[S3Server]:
+def moto() -> Iterator[S3Server]:
     import logging
 
     from moto.server import ThreadedMotoServer

@@ -12,6 +12,7 @@ from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.pipeline.cursor import unknown
 from airflow_magnus.pipeline.model import CatalogMountRequest, MountRequest, ServiceSettings, Step, TaskStep
+from airflow_magnus.pipeline.notebooks import is_remote
 from airflow_magnus.pipeline.patches import patch_of, unknown_steps
 
 Maker = Callable[..., Any]
@@ -75,6 +76,11 @@ def command_task(node: TaskStep, /, **kwargs: Any) -> Any:
         raise ConfigurationError(
             f"command type {node.command_type!r} cannot be run by the executor {executor.type}: "
             f"write executor_config: {{{executor.type}: {{run_in_local: true}}}} on this step"
+        )
+    if node.command_type == "notebook" and is_remote(node.command):
+        raise ConfigurationError(
+            f"the notebook {node.command!r} is fetched by the worker, which a container does not see: put it beside the"
+            f" pipeline, or write executor_config: {{{executor.type}: {{run_in_local: true}}}} on this step"
         )
     kwargs["step"] = _placed(node, kwargs["step"])
     job = CommandJob(

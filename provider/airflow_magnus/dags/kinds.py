@@ -46,6 +46,7 @@ def _notebook(node: TaskStep, /, **kwargs: Any) -> Any:
         command=node.command,
         output=config.get("notebook_output_path"),
         kernel=config.get("kernel"),
+        conn_id=config.get("conn_id", ""),
         **kwargs,
     )
 

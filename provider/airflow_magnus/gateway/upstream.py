@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -37,6 +38,8 @@ _MISCONFIGURED = (
     "SignatureDoesNotMatch",
     "TemporaryRedirect",
 )
+_AT_ONCE = 256 * 1024
+"""Bytes of a body that are sent in one piece."""
 _REFUSALS = (301, 307, 400, 401, 403)
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -160,6 +163,14 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
 
+    def close_at_once(self) -> None:
+        """End all connections where nothing can be awaited any more."""
+        if self._session is not None and self._session.connector is not None:
+            closing = self._session.connector.close().__await__()
+            with suppress(StopIteration, RuntimeError):  # its loop may be closed
+                next(closing)  # as far as it comes without waiting: all sockets are closed by then
+            closing.close()
+
     @asynccontextmanager
     async def ask(
         self,
@@ -194,8 +205,13 @@ class Upstream:
                             "ServiceUnavailable", "the credentials had ended, and are new now: ask again"
                         )
                     if code in _MISCONFIGURED:
-                        log.error("the store of bucket %s refuses the gateway: %s", store.bucket, code)
-                        raise S3Error("InternalError", f"the store refuses the gateway's own request: {code}")
+                        log.error(
+                            "the store of bucket %s refuses the keys or the region: %s", store.bucket, code
+                        )
+                        raise S3Error(
+                            "InternalError",
+                            f"the store refuses the keys or the region that it is asked with: {code}",
+                        )
                     has_answer = True
                     yield answer
                     return
@@ -221,7 +237,7 @@ class Upstream:
             method,
             URL(url, encoded=True),
             headers=_signed(store, method, url, headers, payload),
-            data=content or None,
+            data=_in_pieces(content),
             allow_redirects=False,
             ssl=self._trust(store.verify),
             proxy=store.proxy,
@@ -233,6 +249,13 @@ class Upstream:
                 ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
             )
         return self._tls[verify]
+
+
+def _in_pieces(content: Content) -> Any:
+    """A body as it is sent: a large one whole would hold up the loop."""
+    if isinstance(content, bytes) and len(content) > _AT_ONCE:
+        return io.BytesIO(content)
+    return content or None
 
 
 async def _code_of(answer: Answer, method: str) -> str:

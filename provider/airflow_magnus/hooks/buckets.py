@@ -159,10 +159,14 @@ def bucket_of(source: DataSource, sources: ServiceSources) -> Bucket:
         if chosen.settings.type != "s3":  # whatever the machine itself has
             return Bucket(url, AwsOptions())
         return Bucket(url, AwsOptions.from_config(chosen.settings.config), chosen.session)
-    return Bucket(url, *_access_of(source.conn_id))
+    return Bucket(url, *bucket_access(source.conn_id))
 
 
-def _access_of(conn_id: str) -> tuple[AwsOptions, boto3.Session | None]:
+def bucket_access(conn_id: str) -> tuple[AwsOptions, boto3.Session | None]:
+    """How an Airflow connection signs in to buckets.
+
+    :raises ConfigurationError: when there is no such connection, or it opens no buckets.
+    """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
     try:

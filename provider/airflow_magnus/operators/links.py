@@ -1,4 +1,4 @@
-"""The buttons on a task's page: to the run log, and to the re-run of a run that failed."""
+"""The buttons on a task's page: to the run log, to the run's files in Jupyter, and to the re-run of a run that failed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,32 @@ class RunLogLink(BaseOperatorLink):
             return f"/dags/{dag_id}/runs/{airflow_run_id}"
         run_id = quote(getattr(operator, "magnus_run_id", ""), safe="")
         return str(template.format(run_id=run_id, dag_id=dag_id, airflow_run_id=airflow_run_id))
+
+
+class JupyterLink(BaseOperatorLink):
+    """Leads to the run's files, of a notebook step to its executed copy, in the Jupyter that ``[magnus] jupyter_url`` names."""
+
+    name = "Open in Jupyter"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The link, made when the task ends; "" when the step opened no run log."""
+        place = getattr(operator, "magnus_run_place", ())
+        url = jupyter_url()
+        if not place or not url:
+            return ""
+        notebook = getattr(operator, "magnus_notebook", "")
+        path = "/".join(quote(name, safe="") for name in (*place, *notebook.split("/")) if name)
+        return url.replace("{path}", path) if "{path}" in url else f"{url}/lab/tree/runs/{path}"
+
+
+def jupyter_url() -> str:
+    """What the setting says, without a slash at its end; "" when it is not set."""
+    return str(conf.get("magnus", "jupyter_url", fallback="")).rstrip("/")
+
+
+def links_of_steps() -> tuple[BaseOperatorLink, ...]:
+    """The buttons of every step. Airflow stores each of them for each task that ends, so that none is there in vain."""
+    return (RunLogLink(), JupyterLink()) if jupyter_url() else (RunLogLink(),)
 
 
 class RerunLink(BaseOperatorLink):

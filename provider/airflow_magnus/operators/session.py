@@ -20,7 +20,7 @@ from airflow_magnus.operators.no_endpoint import NoEndpoint
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest, EndpointRequest
 from airflow_magnus.runlog.history import Visible
-from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, RunHeader
+from airflow_magnus.runlog.records import AttemptClosed, CatalogEntry, CodeIdentity, ObjectAccess, RunHeader
 from airflow_magnus.runlog.texts import MAX_LEVELS, is_deeper
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class StepSession:
     """State of one attempt. Its calls come from the step's code, in this process and in its children.
 
     :param variables: the items of the maps around, by name; they are no parameters.
+    :ivar read: objects of buckets that the step was given, but not by its endpoint.
     :ivar endpoint: the S3 endpoint beside the step.
     """
 
@@ -61,6 +62,7 @@ class StepSession:
         self.set_parameters: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self.got: list[CatalogEntry] = []
+        self.read: list[ObjectAccess] = []
         self.put: dict[str, CatalogEntry] = {}
         self._put_here: set[str] = set()
         self.endpoint: StepEndpoint | NoEndpoint = NoEndpoint()
@@ -273,7 +275,7 @@ class StepSession:
             metrics=self.metrics if succeeded else {},
             parameters=self.set_parameters if succeeded else {},
             data_catalog=[*self._all_got(), *(self.put.values() if succeeded else ())],
-            objects=self.endpoint.accesses,
+            objects=[*self.read, *self.endpoint.accesses],
         )
 
     def _all_got(self) -> list[CatalogEntry]:

@@ -31,7 +31,7 @@ from airflow_magnus.operators.environment import (
 from airflow_magnus.operators.fingerprint import earlier_result, fingerprint
 from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.interruption import interrupt
-from airflow_magnus.operators.links import RunLogLink
+from airflow_magnus.operators.links import links_of_steps
 from airflow_magnus.operators.place import StepPlace, place_in_dag
 from airflow_magnus.operators.record_task import reopen
 from airflow_magnus.operators.recording import Recorded, as_attempt, own_init, record_unbegun
@@ -44,6 +44,7 @@ from airflow_magnus.operators.template_fields import SHOWN, shown_fields
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
 from airflow_magnus.runlog.records import AttemptClosed
+from airflow_magnus.runlog.run_places import place_of_run
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class StepMixin:
     is kept only if it was put by :func:`airflow_magnus.put_in_catalog`.
     """
 
-    operator_extra_links = (RunLogLink(),)
+    operator_extra_links = links_of_steps()
     overwrite_rtif_after_execution = True
     is_magnus_step = True
     reads_environment = True
@@ -170,6 +171,9 @@ class StepMixin:
 
     # what the kinds of step add
 
+    def find(self, session: StepSession) -> None:
+        """Called when the inputs are there, before it is asked whether the step has run already: fetch what is run."""
+
     def prepare(self, session: StepSession) -> None:
         """Called before the command: set up the command from the session."""
         if getattr(self, "cwd", "") is None:  # operators that would make a folder of their own
@@ -226,7 +230,7 @@ class StepMixin:
         self._open = ExitStack()
         services = open_services(self.step.services)
         header = header_of(self.step.run, services, context)
-        self.magnus_run_id = header.run_id
+        self.magnus_run_id, self.magnus_run_place = header.run_id, place_of_run(header)
         place = self.place_now(context)
         attempt = services.run_log.open_attempt(
             header.run_id, place.identity, str(context["ti"].id), scheduler_ids(context)
@@ -248,6 +252,7 @@ class StepMixin:
         self._open.callback(workspace.close)
         self._session.find_endpoint(self.step.endpoint, self.step.services)
         self._session.get_inputs()
+        self.find(self._session)
         self.run_parameters = {**self._session.parameters, **self._session.variables}
         code = code_identities(self._code_folder, context) if self.runs_code else None
         self._session.fingerprint = fingerprint(self.known_by(), self._session, code)

@@ -97,7 +97,12 @@ COMMAND_TYPES: Mapping[str, Mapping[str, str]] = {
     "python": {},
     "python-lambda": {},
     "shell": {},
-    "notebook": {"notebook_output_path": "text", "optional_ploomber_args": "mapping", "kernel": "text"},
+    "notebook": {
+        "notebook_output_path": "text",
+        "optional_ploomber_args": "mapping",
+        "kernel": "text",
+        "conn_id": "text",
+    },
     "container": {
         "image": "text",
         "command": "text",

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_magnus.pipeline import notebooks
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.extensions import extension_types
 from airflow_magnus.pipeline.grammar import AIRFLOW_STEP_KEYS, AIRFLOW_STEP_REFUSED, COMMAND_TYPES
@@ -123,8 +124,8 @@ def command_text(step: Cursor, kind: str, settings: Mapping[str, Any]) -> str:
     command = entry.as_text()
     if command is None:
         return ""
-    if kind == "notebook" and not command.endswith(".ipynb"):
-        entry.fault(f'the command of a notebook step is a file that ends with .ipynb, not "{command}"')
+    if kind == "notebook" and (fault := notebooks.fault_of(command)):
+        entry.fault(fault)
     elif kind == "python" and not _DOTTED_NAME.fullmatch(command.strip()):
         entry.warn(f'"{command}" is not a dotted name like package.module.function: the step will fail')
     elif kind == "python-lambda" and (reason := _lambda_fault(command)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -292,9 +293,17 @@ def _found_out(url: str, is_conditional: bool) -> str:
     )
 
 
+_ELEMENT = {name: re.compile(f"<{name}>([^<]*)</{name}>") for name in ("Code", "Message")}
+
+
 def first_part(text: str) -> str:
     """What an error of obstore says, on one line, without its details for those who write Rust."""
-    return " ".join(text.partition("\n\nDebug source")[0].split())[:600]
+    said = text.partition("\n\nDebug source")[0]
+    before, mark, document = said.partition("<?xml")
+    code, message = (_ELEMENT[name].search(document) for name in ("Code", "Message"))
+    if mark and code:
+        said = f"{before}{code[1]} {message[1] if message else ''}"
+    return " ".join(said.split())[:600]
 
 
 def _shown(url: str) -> str:

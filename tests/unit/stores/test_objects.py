@@ -4,7 +4,14 @@ import pytest
 
 from airflow_magnus.errors import ConfigurationError
 from airflow_magnus.stores.aws import AwsOptions, boto3_session
-from airflow_magnus.stores.objects import explain, open_object_store, probe, s3_endpoint, split_s3_url
+from airflow_magnus.stores.objects import (
+    explain,
+    first_part,
+    open_object_store,
+    probe,
+    s3_endpoint,
+    split_s3_url,
+)
 
 KEYS = AwsOptions(access_key="AKIAID", secret_key="topsecret")
 
@@ -120,3 +127,9 @@ def test_errors_are_explained(text: str, sentence: str) -> None:
     assert sentence in said
     assert "Debug source" not in said
     assert "key@" not in said
+
+
+def test_what_a_store_answers_is_told_without_its_markup() -> None:
+    document = "<Error><Code>NoSuchBucket</Code><Message>It is not there</Message><HostId>x</HostId></Error>"
+    text = f'cannot list: 404 Not Found: <?xml version="1.0"?> {document}\n\nDebug source:\nGeneric'
+    assert first_part(text) == "cannot list: 404 Not Found: NoSuchBucket It is not there"
