@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
-from airflow_magnus.ui.run_page import router as runs
+from airflow_magnus.ui.run_page import router as run
+from airflow_magnus.ui.runs_page import router as runs
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs):
+    for router in (rerun, runs, run):
         app.include_router(router)
     return app
 
