@@ -358,12 +358,12 @@ def test_store_out_of_reach_is_said_to_be(
     client: Callable[..., Client], failed: RunLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_magnus.errors import StoreError
-    from airflow_magnus.ui import rerun
+    from airflow_magnus.ui import run_stores
 
     def out_of_reach(*_: object, **__: object) -> None:
         raise StoreError("s3://bucket did not answer")
 
-    monkeypatch.setattr(rerun, "open_services", out_of_reach)
+    monkeypatch.setattr(run_stores, "open_services", out_of_reach)
     answer = client("admin").get(url(failed))
     assert answer.status_code == 503
     assert "s3://bucket did not answer — The API server reads the run log" in words(answer.text)

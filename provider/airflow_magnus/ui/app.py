@@ -18,8 +18,13 @@ from airflow_magnus.ui.responses import PageError, airflow_root, error_page
 log = logging.getLogger(__name__)
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_TRICKY = PageError(
+    400,
+    "There is no such page",
+    "Its address has an escaped slash, a NUL or .. in it. Open it by a link of these pages.",
 )
 _TITLES = {
     400: "This cannot be done",
@@ -43,7 +48,16 @@ def make_app() -> FastAPI:
 
 
 async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    if _is_tricky(request):
+        return _limited(request, error_page(request, _TRICKY))
     return _limited(request, await call(request))
+
+
+def _is_tricky(request: Request) -> bool:
+    """Whether the path of a request may mean another one to somebody: ``..``, a slash or NUL that is escaped."""
+    sent = request.scope.get("raw_path") or b""
+    segments = request.scope["path"].split("/")
+    return b"%2f" in sent.lower() or any("\0" in segment or segment in (".", "..") for segment in segments)
 
 
 def _limited(request: Request, response: Response) -> Response:
