@@ -236,7 +236,7 @@ def test_notebook_is_shown_with_what_its_cells_gave() -> None:
     assert str(title.html) == "<h1>Title</h1>\n<p><em>so</em></p>\n"
     assert (run.source, run.prompt) == ("x = 1\nx", "[7]")
     stream, error, table, figure, other = run.outputs
-    assert (stream.text, error.text, error.is_error) == ("red", "E: v", True)
+    assert (stream.text, error.text, error.is_error) == ("red\n", "E: v", True)
     assert "<td>9</td>" in str(table.html)
     assert figure.picture == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     assert other.text == "Something that cannot be shown here."
