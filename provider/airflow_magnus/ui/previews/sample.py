@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import zlib
 from dataclasses import dataclass, replace
 
@@ -29,12 +30,14 @@ class Sample:
     :param name: of the file; of one that was compressed without the ending that says so.
     :param is_whole: whether there is no more.
     :param is_unpacked: the file is compressed, and these are the bytes inside.
+    :param digest: sha256 hex of the file; "" when not all of it was read.
     """
 
     name: str
     data: bytes
     is_whole: bool
     is_unpacked: bool = False
+    digest: str = ""
 
     @property
     def ending(self) -> str:
@@ -46,7 +49,9 @@ class Sample:
 def sample_of(file: StoredFile, most: int = MOST) -> Sample:
     """The beginning of a file; of one that gzip has compressed, that of what is inside. Cost: 1 request."""
     data = file.head(most)
-    sample = Sample(file.entry.name, data, len(data) == file.size)
+    is_whole = len(data) == file.size
+    digest = hashlib.sha256(data).hexdigest() if is_whole else ""
+    sample = Sample(file.entry.name, data, is_whole, digest=digest)
     return _unpacked(sample, most) if data.startswith(_GZIP) else sample
 
 
