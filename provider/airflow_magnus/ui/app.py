@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
+from airflow_magnus.ui.run_page import router as runs
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    app.include_router(rerun)
-    app.include_router(files)
+    for router in (rerun, runs, files):
+        app.include_router(router)
     return app
 
 
