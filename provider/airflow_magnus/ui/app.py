@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
 from airflow_magnus.ui.run_page import router as run
@@ -45,7 +46,8 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run):
+    for router in (rerun, runs, run, files):
+        app.include_router(router)
         app.include_router(router)
     return app
 
@@ -64,7 +66,7 @@ def _is_tricky(request: Request) -> bool:
 
 
 def _limited(request: Request, response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-cache" if "/static/" in request.url.path else "no-store"
