@@ -54,7 +54,19 @@ dag:
       command_type: shell
       command: echo '<b>oh</b>' >&2; test $MAGNUS_PRM_x = 1
       catalog: {{get: [a.txt]}}
+      on_failure: clean up
+      next: ways
+    clean up: {{type: task, command_type: shell, command: "true", next: fail}}
+    ways:
+      type: parallel
       next: success
+      branches:
+        left:
+          start_at: one
+          steps: {{one: {{type: as-is, next: success}}, success: {{type: success}}, fail: {{type: fail}}}}
+        right:
+          start_at: two
+          steps: {{two: {{type: as-is, next: success}}, success: {{type: success}}, fail: {{type: fail}}}}
     success: {{type: success}}
     fail: {{type: fail}}
 """
@@ -109,3 +121,4 @@ def test_page_shows_steps_files_and_parameters(client: Clients, runs: tuple[RunL
     Path("/tmp/ui-runs.html").write_text(client("admin").get("/magnus/runs").text)
     Path("/tmp/ui-compare.html").write_text(client("admin").get(f"/magnus/compare/{place(runs[0])}/{quote(runs[1].scheduler['run_id'], safe='')}?step=make&file=a.txt").text)
     Path("/tmp/ui-choice.html").write_text(client("admin").get(f"/magnus/compare/{place(runs[0])}").text)
+    Path("/tmp/ui-pipeline.html").write_text(client("admin").get(f"/magnus/pipelines/{DAG_ID}").text)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_magnus.ui.compare_page import router as compare
 from airflow_magnus.ui.files_page import router as files
+from airflow_magnus.ui.pipeline_page import router as pipeline
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
 from airflow_magnus.ui.run_page import router as run
@@ -49,7 +50,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run, compare, files):
+    for router in (rerun, runs, run, compare, pipeline, files):
         app.include_router(router)
     return app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,7 @@ class Comparison:
 
     :param steps: those that differ, the one where the runs part in front.
     :param more: how many others differ.
+    :param alone: ``a`` and ``b`` → names of the steps that this run alone has.
     :param in_code: how many differ in nothing but the code of all.
     """
 
@@ -98,6 +99,7 @@ class Comparison:
     of_runs: Sequence[Row]
     steps: Sequence[StepRows]
     more: int
+    alone: Mapping[str, Sequence[str]]
     in_code: int
 
     @property
@@ -119,6 +121,8 @@ def look(first: tuple[str, str], second: tuple[str, str]) -> Comparison:
     told = [step for step in differing if not is_in_code_alone(step, common)]
     at = difference.first_difference
     first_name = at.step if at else ""
+    alone = {side: [s.internal_name for s in told if s.presence == side] for side in ("a", "b")}
+    told = [step for step in told if step.presence == "both" or step.internal_name == first_name]
     told.sort(key=lambda step: step.internal_name != first_name)  # all others stay in their order
     steps = [
         StepRows(step, _rows_of(step, common), step.internal_name == first_name) for step in told[:MOST_STEPS]
@@ -132,6 +136,7 @@ def look(first: tuple[str, str], second: tuple[str, str]) -> Comparison:
         ],
         steps=steps,
         more=max(0, len(told) - MOST_STEPS),
+        alone=alone,
         in_code=len(differing) - len(told),
     )
 
@@ -168,6 +173,8 @@ def _side(dag_id: str, run_id: str) -> Side:
 
 
 def _rows_of(step: StepDifference, common: Any) -> list[Row]:
+    if step.presence != "both":
+        return []
     rows = [Row(label, _text(pair.a), _text(pair.b)) for label, pair in rows_of_step(step, common)]
     both = {
         f"{kind} {name}".rstrip(): name
