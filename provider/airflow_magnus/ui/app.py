@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
@@ -45,7 +46,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, files):
+    for router in (rerun, runs, files, data):
         app.include_router(router)
     return app
 
