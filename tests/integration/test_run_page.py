@@ -66,6 +66,5 @@ def url(log: RunLog, **query: str) -> str:
 def test_page_shows_steps_files_and_parameters(client: Callable[..., Client], run: RunLog) -> None:
     answer = client("admin").get(url(run))
     assert answer.status_code == 200, words(answer.text)
-    open("/tmp/ui-page.html", "w").write(answer.text)
     said = words(answer.text)
     assert "Run log fail" in said

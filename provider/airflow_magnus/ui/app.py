@@ -16,7 +16,8 @@ from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
-from airflow_magnus.ui.run_page import router as runs
+from airflow_magnus.ui.run_page import router as run
+from airflow_magnus.ui.runs_page import router as runs
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, files, data):
+    for router in (rerun, runs, run):
+        app.include_router(router)
+    for router in (files, data):
         app.include_router(router)
     return app
 

@@ -97,15 +97,16 @@ def _header(
     wanted: str,
 ) -> RunHeader:
     store, scoped = services.run_log, description.scoped(dag.dag_id)
-    if airflow is not None:
-        return header_of_dag_run(store, wanted, scoped, run_id)
-    try:
-        header = store.header(run_id)
-    except RunNotFoundError as error:
-        raise no_run_log(run_id, store) from error
-    if not is_of_dag(header, scoped, description):
-        raise no_run_log(run_id, store)
-    return header
+    if airflow is None:  # it may be the run log's own id
+        try:
+            header = store.header(run_id)
+        except RunNotFoundError:
+            log.debug("no run log is called %s", run_id)
+        else:
+            if is_of_dag(header, scoped, description):
+                return header
+            raise no_run_log(run_id, store)
+    return header_of_dag_run(store, wanted, scoped, run_id)
 
 
 def is_of_dag(header: RunHeader, scoped_dag_id: str, description: Description) -> bool:
