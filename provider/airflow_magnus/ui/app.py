@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
+from airflow_magnus.ui.provenance_page import router as provenance
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
 from airflow_magnus.ui.run_page import router as run
@@ -49,7 +50,7 @@ def make_app() -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     for router in (rerun, runs, run):
         app.include_router(router)
-    for router in (files, data):
+    for router in (files, data, provenance):
         app.include_router(router)
     return app
 
