@@ -207,8 +207,7 @@ def _step(step: Mapping[str, Any]) -> Drawing:
 
 def _composite(step: Mapping[str, Any]) -> Drawing:
     branches = list(step["branches"].items())
-    titles = [title for title, _ in branches]
-    has_titles = any(titles)
+    has_titles = any(title for title, _ in branches)
     drawing, x, top = Drawing(), float(_PAD), float(_TITLE + (18 if has_titles else 6))
     for title, graph in branches[:_MOST_BRANCHES]:
         part = _graph(graph)
@@ -224,8 +223,10 @@ def _composite(step: Mapping[str, Any]) -> Drawing:
     drawing.width, drawing.height = x - _GAP_X + _PAD, top + drawing.height + _PAD
     name = _cut(step["name"], int(drawing.width / 9))
     left = _PAD + 8.5 * len(name) + 8
-    drawing.labels.append(Label(_PAD, 18, drawing.width - 2 * _PAD, "name", name))
-    drawing.labels.append(Label(left, 18, max(0, drawing.width - left - 4), "detail", head))
+    drawing.labels[:0] = [
+        Label(_PAD, 18, drawing.width - 2 * _PAD, "name", name),
+        Label(left, 18, max(0, drawing.width - left - 4), "detail", head),
+    ]
     drawing.boxes.insert(0, Box(0, 0, drawing.width, drawing.height, "group", f"{step['name']}: {head}"))
     return drawing
 
