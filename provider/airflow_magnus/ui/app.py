@@ -53,7 +53,6 @@ def make_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(PageError, _shown)
-    app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     for router in (rerun, runs, run, compare, pipeline, files, data, provenance, api, api_pages):
@@ -106,13 +105,6 @@ async def _misunderstood(request: Request, error: Exception) -> Response:
 async def _shown(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return refusal(request, error)
-
-
-async def _misread(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    names = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault.get("loc")})
-    what_to_do = f"Not understood: {', '.join(names)[:200]}. Open the page by a link of these pages."
-    return error_page(request, PageError(400, "This address asks for something that cannot be", what_to_do))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
