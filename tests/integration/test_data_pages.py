@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -415,3 +416,61 @@ def test_file_that_nobody_knows_has_no_provenance(client: Callable[..., Client],
     admin = client("admin")
     assert admin.get(provenance_url(runs[1], "nothing")).status_code == 404
     assert admin.get(provenance_url(runs[1], "a.csv", digest="1" * 64)).status_code == 404
+
+
+# a catalog in S3
+
+
+@pytest.fixture
+def in_s3(
+    moto_server: str,
+    make_bucket: Callable[..., str],
+    airflow_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., RunLog]:
+    """Makes a run whose catalog is in a bucket, by a connection with the settings that are told."""
+
+    def make(dag_id: str, **settings: Any) -> RunLog:
+        connection = {
+            "conn_type": "magnus_catalog",
+            "host": f"s3://{make_bucket()}/files",
+            "login": "key",
+            "password": "secret",
+            "extra": {"endpoint_url": moto_server, "region": "eu-west-1", **settings},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_PAGES_CATALOG", json.dumps(connection))
+        step = shell("mkdir -p data; head -c 3000000 /dev/zero > 'data/a ü.bin'; echo hi > data/b.txt")
+        step["catalog"] = {"put": ["*"]}
+        text = linear({"make": step}, connections={"catalog": "pages_catalog"})
+        return run_once(text, tmp_path, airflow_home, dag_id)
+
+    return make
+
+
+def test_connection_may_let_browsers_fetch_files_from_the_bucket(
+    client: Callable[..., Client], in_s3: Callable[..., RunLog]
+) -> None:
+    import urllib.request
+
+    run = in_s3("pages-presigned", presigned_downloads=True)
+    answer = client("admin").get(file_url(run, "a ü.bin", **{"as": "download"}))
+    assert answer.status_code == 303
+    url = answer.headers["location"]
+    assert "X-Amz-Expires=300" in url
+    with urllib.request.urlopen(url) as got:
+        assert got.read() == bytes(3_000_000)
+        assert got.headers["content-disposition"].startswith("attachment;")
+    assert client("admin").get(file_url(run, "b.txt")).status_code == 200
+
+
+def test_files_are_passed_on_where_the_connection_says_nothing(
+    client: Callable[..., Client], in_s3: Callable[..., RunLog]
+) -> None:
+    run = in_s3("pages-streamed")
+    admin = client("admin")
+    assert admin.get(file_url(run, "a ü.bin", **{"as": "download"})).content == bytes(3_000_000)
+    part = admin.get(file_url(run, "a ü.bin", **{"as": "download"}), headers={"range": "bytes=2999990-"})
+    assert (part.status_code, part.content) == (206, bytes(10))
+    assert "a%20%C3%BC.bin" in part.headers["content-disposition"]
+    assert "No text" in words(admin.get(file_url(run, "a ü.bin")).text)
