@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from airflow_magnus.runlog.history import Attempt, StepHistory
@@ -15,6 +16,7 @@ from airflow_magnus.ui.open_indexes import Opened, open_indexes
 from airflow_magnus.ui.responses import PageError
 
 Change = Literal["", "same", "changed", "new", "gone"]
+_MOST_BEFORE = 50
 
 
 @dataclass(frozen=True)
@@ -143,15 +145,21 @@ def _all_steps(log: RunLog) -> Iterator[StepLog]:
 
 
 def _run_before(run: FoundRun, step: str, view: IndexView) -> RunSummary | None:
-    """The last run of the same pipeline that began before this one and in which the step read or wrote something."""
+    """The last run of the same pipeline that began before this one and in which the step read or wrote something.
+
+    Of the runs before only some are looked at: a step that never has files has none.
+    """
     this = view.summaries.get(run.header.run_id)
     if this is None:
         return None
-    for other in view.summaries.values():
-        is_alike = (other.dag_id, other.pipeline) == (this.dag_id, this.pipeline)
-        if is_alike and other.place < this.place and _of_step(view.uses_of(other.run_id), step):
-            return other
-    return None
+    kind = this.dag_id, this.pipeline
+    earlier = (
+        other
+        for other in view.summaries.values()
+        if other.place < this.place and (other.dag_id, other.pipeline) == kind
+    )
+    looked_at = islice(earlier, _MOST_BEFORE)
+    return next((other for other in looked_at if _of_step(view.uses_of(other.run_id), step)), None)
 
 
 def _of_step(uses: Iterable[FileUse], step: str) -> dict[tuple[str, str], str]:
