@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,39 +13,14 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_magnus.dags import embedded
-from airflow_magnus.dags.builder import pipeline_dag
-from airflow_magnus.pipeline.identifiers import safe_run_id
-from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
-from airflow_magnus.stores.runlogs import RunLogStore
-from airflow_magnus.stores.services import open_run_log
 from pipelines import linear, mapped, shell
+from ui_site import run_of
 from ui_stage import Client, words
 
 DAG_ID = "page-of-data"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 ODD = "a b<i>#é'.txt"
-
-
-def run_once(text: str, folder: Path, home: Path, dag_id: str = DAG_ID) -> RunLog:
-    file = folder / f"{dag_id}.yaml"
-    file.write_text(text)
-    before = dict(os.environ)
-    try:
-        embedded._current = dag = pipeline_dag(file, dag_id=dag_id)
-        run = dag.test()
-    finally:
-        embedded._current = None
-        os.environ.clear()
-        os.environ.update(before)
-    return run_log_store(home).find(safe_run_id(f"{dag_id}.{run.run_id}"))
-
-
-def run_log_store(home: Path) -> RunLogStore:
-    """The embedded default's run log."""
-    settings = ServiceSettings("file-system", {"log_folder": str(home / "magnus" / "run_log")})
-    return open_run_log(settings, folder=home)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +55,11 @@ echo $n > data/item-$n.txt""",
     }
     sections = {"parameters": {"items": ["one", "two"]}}
     folder = tmp_path_factory.mktemp("pipelines")
-    first = run_once(linear(steps, **sections), folder, airflow_home)
+    first = run_of(airflow_home, folder / "p.yaml", linear(steps, **sections), DAG_ID)
     (state / "a.csv").write_text("x,y\n1,2\n5,6\n")
     (state / "only-first.txt").unlink()
     (state / "only-second.txt").write_text("2")
-    second = run_once(linear(steps, **sections), folder, airflow_home)
+    second = run_of(airflow_home, folder / "p.yaml", linear(steps, **sections), DAG_ID)
     assert (first.status, second.status) == ("SUCCESS", "SUCCESS")
     return [first, second]
 
@@ -443,7 +417,7 @@ def in_s3(
         step = shell("mkdir -p data; head -c 3000000 /dev/zero > 'data/a ü.bin'; echo hi > data/b.txt")
         step["catalog"] = {"put": ["*"]}
         text = linear({"make": step}, connections={"catalog": "pages_catalog"})
-        return run_once(text, tmp_path, airflow_home, dag_id)
+        return run_of(airflow_home, tmp_path / "p.yaml", text, dag_id)
 
     return make
 
