@@ -15,9 +15,14 @@ from starlette.exceptions import HTTPException
 
 from airflow_magnus.ui.api import router as api
 from airflow_magnus.ui.api_pages import router as api_pages
+from airflow_magnus.ui.compare_page import router as compare
+from airflow_magnus.ui.files_page import router as files
+from airflow_magnus.ui.pipeline_page import router as pipeline
 from airflow_magnus.ui.refusals import is_for_programs, refusal
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root
+from airflow_magnus.ui.run_page import router as run
+from airflow_magnus.ui.runs_page import router as runs
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +49,11 @@ def make_app() -> FastAPI:
     app = FastAPI(title="Magnus", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(_with_headers)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(PageError, _shown)
+    app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, api, api_pages):
+    for router in (rerun, runs, run, compare, pipeline, files, api, api_pages):
         app.include_router(router)
     return app
 
@@ -67,7 +72,7 @@ def _is_tricky(request: Request) -> bool:
 
 
 def _limited(request: Request, response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-cache" if "/static/" in request.url.path else "no-store"
@@ -88,16 +93,20 @@ async def _refused(request: Request, error: Exception) -> Response:
     return refusal(request, PageError(error.status_code, title, what_to_do))
 
 
-async def _misunderstood(request: Request, error: Exception) -> Response:
-    """A parameter of the address that is none."""
-    assert isinstance(error, RequestValidationError)
-    faults = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-    return refusal(request, PageError(400, _TITLES[400], f"{'; '.join(faults)}."[:500]))
-
-
 async def _shown(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return refusal(request, error)
+
+
+async def _misread(request: Request, error: Exception) -> Response:
+    """A parameter of the address that is none."""
+    assert isinstance(error, RequestValidationError)
+    if is_for_programs(request):
+        faults = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        return refusal(request, PageError(400, _TITLES[400], f"{'; '.join(faults)}."[:500]))
+    names = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault.get("loc")})
+    what_to_do = f"Not understood: {', '.join(names)[:200]}. Open the page by a link of these pages."
+    return refusal(request, PageError(400, "This address asks for something that cannot be", what_to_do))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -38,12 +38,12 @@ class Pager:
     @property
     def first(self) -> int:
         """Number of the first row that is shown, from 1; 0 of an empty list."""
-        return min(self.part.start + 1, self.total)
+        return min((self.number - 1) * self.size + 1, self.total)
 
     @property
     def last(self) -> int:
         """Number of the last row that is shown."""
-        return min(self.part.stop, self.total)
+        return min(self.number * self.size, self.total)
 
     @property
     def before(self) -> str:
@@ -56,5 +56,5 @@ class Pager:
         return self._address(self.number + 1) if self.number < self.pages else ""
 
     def _address(self, number: int) -> str:
-        given = {key: value for key, value in self.query.items() if value and key != "page"}
-        return "?" + urlencode({**given, "page": str(number)})
+        given = {key: value for key, value in self.query.items() if value and key != "number"}
+        return "?" + urlencode({**given, "number": str(number)})

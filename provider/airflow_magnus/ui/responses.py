@@ -104,7 +104,13 @@ def _templates() -> Environment:
         trim_blocks=True,
     )
     found.filters.update(
-        size=size_text, moment=_moment, kind=_kind, plain=_plain, time=time_text, path=path_segment
+        size=size_text,
+        moment=_moment,
+        kind=_kind,
+        plain=_plain,
+        time=time_text,
+        path=path_segment,
+        file_path=file_path,
     )
     return found
 
@@ -134,9 +140,11 @@ def _plain(value: Any) -> str:
 
 
 def time_text(seconds: float | None) -> str:
-    """A length of time for people: ``0.2 s``, ``3 min 5 s``, ``2 h 4 min``; "" of None."""
+    """A length of time for people: ``21 ms``, ``1.2 s``, ``3 min 5 s``, ``2 h 4 min``; "" of None."""
     if seconds is None:
         return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -144,6 +152,11 @@ def time_text(seconds: float | None) -> str:
         return f"{minutes} min {rest} s" if minutes else f"{rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def file_path(name: str) -> str:
+    """The name of a file in the catalog as the end of an address."""
+    return quote(name, safe="/")
 
 
 def path_segment(text: str) -> str:
