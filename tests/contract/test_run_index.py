@@ -350,6 +350,26 @@ def test_a_store_that_refuses_the_index_stops_no_run(
     assert statuses(index.view()) == statuses(index.view()) == {"one": "SUCCESS"}
 
 
+def test_a_reader_who_may_not_remove_sees_all_and_asks_seldom(
+    counted: CountedParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(keys: Any) -> None:
+        raise StoreError("no right to remove")
+
+    monkeypatch.setattr(counted, "remove", refused, raising=False)
+    monkeypatch.setattr(run_index, "COMPACTED_FROM", 3)
+    monkeypatch.setattr(run_index, "YOUNG", 0.0)
+    store = RunLogStore(counted)  # type: ignore[arg-type]
+    for number in range(4):
+        ended(store, f"run {number}")
+    index = RunIndex(store)
+    assert len(statuses(index.view())) == 4
+    counted.spent()
+    assert len(statuses(index.view())) == 4
+    assert counted.spent() == {"list_keys": 1, "read": 1}, "the segment, once; it is not written again"
+    assert len(statuses(seen(store))) == 4
+
+
 # costs
 
 
