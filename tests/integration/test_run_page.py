@@ -458,7 +458,7 @@ def test_pipeline_is_drawn_and_described(client: Clients, runs: tuple[RunLog, Ru
     assert "Orders & their <regions>" in said
     assert "<regions>" not in page
     assert 'regions ["eu", "us"]' in said
-    assert "Run log connection magnus_run_log_default if there is one" in said
+    assert "Run log connection magnus_run_log_default, or the default" in said
     assert page.count('<path class="failure"') == 1
     assert re.findall(r'<text class="name" y="14">([^<]*)<', page)[:3] == ["make", "each", "clean"]
     assert "ways.left.one as-is" in said

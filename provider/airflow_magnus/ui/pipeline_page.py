@@ -92,7 +92,7 @@ def _place(pipeline: Description, service: str) -> str:
         return f"{settings.type}, set by a file"
     if named := pipeline.sources.connections.get(service):
         return f"connection {named}"
-    return f"connection {CONNECTIONS[service]} if there is one, else the default"
+    return f"connection {CONNECTIONS[service]}, or the default"
 
 
 def _parameters(dag: DagFacts) -> dict[str, Any]:
