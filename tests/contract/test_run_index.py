@@ -280,6 +280,32 @@ def run_index_text(record: Any) -> str:
     return text_of_records([record])
 
 
+def test_what_a_writer_that_was_killed_left_is_found_by_a_reader_that_goes_on(
+    store: RunLogStore, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "YOUNG", 0.0)
+    ended(store, "removed later")
+    begin(store, "killed")
+    memory = IndexMemory()
+    index = RunIndex(store, memory)
+    assert statuses(index.view()) == {"killed": "PROCESSING", "removed later": "SUCCESS"}
+    work(store, "killed")
+    parts.put(layout.document_key("killed"), store.assemble("killed").to_json())
+    parts.remove([*parts.list_keys("removed later"), layout.document_key("removed later")])
+    monkeypatch.setattr(run_index, "COMPARED", 0.0)
+    memory.compared_in = 0.0
+    index.view()
+    assert memory.listing is not None
+    memory.listing.result(timeout=30)
+    ended(store, "since the list")
+    expected = {"since the list": "SUCCESS", "killed": "SUCCESS"}
+    assert statuses(index.view()) == expected
+    monkeypatch.setattr(run_index, "COMPARED", 1e9)
+    if memory.listing is not None:
+        memory.listing.result(timeout=30)
+    assert statuses(index.view()) == statuses(seen(store)) == expected
+
+
 def test_runs_that_were_removed_are_not_shown(store: RunLogStore, parts: Any) -> None:
     ended(store, "one")
     ended(store, "two")
