@@ -280,6 +280,32 @@ def run_index_text(record: Any) -> str:
     return text_of_records([record])
 
 
+def test_what_a_writer_that_was_killed_left_is_found_by_a_reader_that_goes_on(
+    store: RunLogStore, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_index, "YOUNG", 0.0)
+    ended(store, "removed later")
+    begin(store, "killed")
+    memory = IndexMemory()
+    index = RunIndex(store, memory)
+    assert statuses(index.view()) == {"killed": "PROCESSING", "removed later": "SUCCESS"}
+    work(store, "killed")
+    parts.put(layout.document_key("killed"), store.assemble("killed").to_json())
+    parts.remove([*parts.list_keys("removed later"), layout.document_key("removed later")])
+    monkeypatch.setattr(run_index, "COMPARED", 0.0)
+    memory.compared_in = 0.0
+    index.view()
+    assert memory.listing is not None
+    memory.listing.result(timeout=30)
+    ended(store, "since the list")
+    expected = {"since the list": "SUCCESS", "killed": "SUCCESS"}
+    assert statuses(index.view()) == expected
+    monkeypatch.setattr(run_index, "COMPARED", 1e9)
+    if memory.listing is not None:
+        memory.listing.result(timeout=30)
+    assert statuses(index.view()) == statuses(seen(store)) == expected
+
+
 def test_runs_that_were_removed_are_not_shown(store: RunLogStore, parts: Any) -> None:
     ended(store, "one")
     ended(store, "two")
@@ -348,6 +374,26 @@ def test_a_store_that_refuses_the_index_stops_no_run(
     assert "was not told" in caplog.text
     index = RunIndex(store)
     assert statuses(index.view()) == statuses(index.view()) == {"one": "SUCCESS"}
+
+
+def test_a_reader_who_may_not_remove_sees_all_and_asks_seldom(
+    counted: CountedParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(keys: Any) -> None:
+        raise StoreError("no right to remove")
+
+    monkeypatch.setattr(counted, "remove", refused, raising=False)
+    monkeypatch.setattr(run_index, "COMPACTED_FROM", 3)
+    monkeypatch.setattr(run_index, "YOUNG", 0.0)
+    store = RunLogStore(counted)  # type: ignore[arg-type]
+    for number in range(4):
+        ended(store, f"run {number}")
+    index = RunIndex(store)
+    assert len(statuses(index.view())) == 4
+    counted.spent()
+    assert len(statuses(index.view())) == 4
+    assert counted.spent() == {"list_keys": 1, "read": 1}, "the segment, once; it is not written again"
+    assert len(statuses(seen(store))) == 4
 
 
 # costs

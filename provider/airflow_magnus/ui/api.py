@@ -17,7 +17,7 @@ from airflow_magnus.runlog.provenance import DEPTH
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.runlog.run_query import MOST, RunQuery
 from airflow_magnus.runlog.summaries import facts_of
-from airflow_magnus.ui.access import READS_RUN, User
+from airflow_magnus.ui.access import READS_RUN, User, may_read_runs_of
 from airflow_magnus.ui.api_models import (
     Files,
     FileUsed,
@@ -32,7 +32,6 @@ from airflow_magnus.ui.api_models import (
     all_steps,
 )
 from airflow_magnus.ui.found_runs import FoundRun, find_run
-from airflow_magnus.ui.pipeline_dags import may_read
 from airflow_magnus.ui.readable import Readable, readable
 from airflow_magnus.ui.rerun import look
 from airflow_magnus.ui.responses import PageError, in_time
@@ -173,7 +172,7 @@ async def diff(
 
     def answer() -> dict[str, Any]:
         other = other_dag_id or dag_id
-        if not may_read(user, other):
+        if not may_read_runs_of(user, other):
             raise PageError(403, "You may not do this", f"You may not read the runs of the DAG {other}.")
         a, b = find_run(dag_id, run_id, run), find_run(other, other_run_id, other_run)
         return compare(a.document(), b.document(), (a.header, b.header)).to_plain()
