@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from airflow_magnus.runlog.index_view import is_digest
 from airflow_magnus.runlog.provenance import DEPTH
 from airflow_magnus.ui.access import READS_RUN, User
 from airflow_magnus.ui.file_links import file_path
@@ -28,7 +27,7 @@ async def show_search(request: Request, user: User, q: str = "") -> Response:
     """
     text = q.strip()[:_LONGEST_TEXT]
     found = await in_time(functools.partial(search, user, text)) if text else None
-    return page(request, "search.html", text=text, found=found, is_digest=is_digest(text))
+    return page(request, "search.html", text=text, found=found)
 
 
 @router.get("/{dag_id}/{run_id}/{name:path}", dependencies=READS_RUN)
