@@ -15,7 +15,7 @@ from airflow_magnus.errors import StoreError
 from airflow_magnus.runlog import layout
 from airflow_magnus.stores.database import DatabaseParts
 from airflow_magnus.stores.objects import open_object_store
-from airflow_magnus.stores.parts import BIDS, ObjectParts, PartStore
+from airflow_magnus.stores.parts import BIDS, IndexableParts, Listing, ObjectParts, PartStore
 
 EXTERNAL = pytest.mark.external
 CONDITIONAL_PART_STORES = [
@@ -268,3 +268,34 @@ def test_a_bidder_who_was_killed_has_won_all_the_same() -> None:
     assert not parts.create("run/a.json", "of another")
     assert parts.read(["run/a.json"]) == {"run/a.json": "of the dead"}
     assert parts.list_runs() == ["run"]
+
+
+# what an index needs
+
+
+@pytest.mark.parametrize("parts", CONDITIONAL_PART_STORES, indirect=True)
+def test_a_listing_is_of_one_folder_and_tells_versions_apart(parts: IndexableParts) -> None:
+    assert parts.listing() == parts.listing("nothing") == Listing([], {})
+    first = parts.put("run.json", "one")
+    assert parts.listing().versions == {"run.json": first}
+    second = parts.put("run.json", "another")
+    assert second != first
+    parts.put(layout.header_key("run"), "{}")
+    parts.put(".pins/a.json", "x")
+    parts.put(".pins/deep/b.json", "x")
+    top = parts.listing()
+    assert top.versions == {"run.json": second}
+    assert [name for name in top.folders if not name.startswith(".")] == ["run"]
+    assert list(parts.listing(".pins").versions) == [".pins/a.json"]
+
+
+def test_what_is_removed_is_gone_and_what_is_gone_is_passed_over(parts: IndexableParts) -> None:
+    for key in ("x/a", "x/b", "x/c"):
+        parts.put(key, "text")
+    parts.remove(["x/a", "x/never", "x/b"])
+    assert parts.list_keys("x") == ["x/c"]
+    parts.remove([])
+    parts.remove(["x/c", "x/a"])
+    assert parts.list_keys("x") == []
+    parts.put("x/a", "again")
+    assert parts.read(["x/a"]) == {"x/a": "again"}

@@ -7,11 +7,14 @@ a torn text: the index says then what the documents say.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 from airflow_magnus.errors import MagnusError
 from airflow_magnus.runlog import layout
@@ -19,7 +22,7 @@ from airflow_magnus.runlog.index_texts import IndexRecord, Kind, newest
 from airflow_magnus.runlog.index_view import IndexView
 from airflow_magnus.runlog.summaries import RunSummary
 from airflow_magnus.stores.index_entries import OF_A_SEGMENT, IndexEntries
-from airflow_magnus.stores.index_sources import SourceReader, sources_of
+from airflow_magnus.stores.index_sources import SourceReader, Sources, sources_of
 from airflow_magnus.stores.owners import is_gone
 from airflow_magnus.stores.runlogs import RunLogStore
 
@@ -33,7 +36,11 @@ MOST_READ = 1_000
 """Runs without an entry that a reader reads at once, and enters; `magnus runlog reindex` reads all."""
 COMPACTED_FROM = 200
 """Texts outside segments from which on a reader puts them together."""
+_PUT_OFF = 600.0
+"""Seconds for which texts are not put together after the store has refused it."""
 _TRIES = 4
+_OF_A_RECORD = 7_000
+"""Bytes of memory that a run takes beside its files, as measured with 10,000 runs."""
 
 
 @dataclass
@@ -41,24 +48,31 @@ class IndexMemory:
     """What is known of the index of one store, from one reading to the next. Made empty; only this module fills it.
 
     :param texts: key of each text that was read → its records.
+    :param unwritten: what was read of runs without entries and could not be entered: this reader may only read.
     :param dead: what the store no longer has.
-    :param passed_over: what could not be read, with the version that it had.
+    :param listing: what is listed beside, to be compared with; ``listed_with``: keys of the texts that were known then.
+    :param passed_over: what could not be read, with the version that it had; ``absent``: those that are not there.
     """
 
     texts: dict[str, list[IndexRecord]] = field(default_factory=dict)
+    unwritten: dict[tuple[Kind, str], IndexRecord] = field(default_factory=dict)
     dead: set[tuple[Kind, str]] = field(default_factory=set)
     passed_over: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    absent: set[tuple[Kind, str]] = field(default_factory=set)
     view: IndexView | None = None
     unread: int = 0
     looked_at: float = 0.0
     compared_at: float = 0.0
     compared_in: float = 0.0
+    listing: Future[Sources] | None = None
+    listed_with: frozenset[str] = frozenset()
+    refused_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def size(self) -> int:
-        """Characters that it holds, about as many bytes."""
-        return sum(len(one.files) + 500 for records in list(self.texts.values()) for one in records)
+        """About how many bytes it holds."""
+        return sum(len(one.files) + _OF_A_RECORD for records in list(self.texts.values()) for one in records)
 
 
 class RunIndex:
@@ -75,8 +89,8 @@ class RunIndex:
     def view(self, *, is_compared: bool = False, most_read: int = MOST_READ) -> IndexView:
         """The index as it is now.
 
-        Cost: none within a second; else 1 LIST and 1 read for each text that is new. Now and then also 3 LISTs of
-        1,000 entries a request, and 2 reads for each run of which the index says nothing, or something old.
+        Cost: none within a second; else 1 LIST and 1 read for each text that is new. At first, and now and then beside
+        that, 3 LISTs of 1,000 entries a request, and 2 reads for each run of which the index says nothing, or not all.
 
         :param is_compared: compare with the documents however lately that was done.
         :param most_read: runs to read for that.
@@ -89,23 +103,65 @@ class RunIndex:
                 return memory.view
             is_due = now - memory.compared_at > max(COMPARED, 20 * memory.compared_in)
             is_first = memory.view is None
-            has_changed = self._read_new()
-            if is_compared or is_first or is_due:
-                has_changed |= self._compare(most_read)
+            if is_compared or is_first:
+                has_changed = self._read_and_compare(most_read)
+            else:
+                has_changed = self._read_new()
+                has_changed |= self._compare_with_listing(most_read)
+                if is_due:
+                    self._begin_listing()
             if has_changed or memory.view is None:
-                memory.view = IndexView(self._living(), memory.unread, as_seen_here)
+                memory.view = self._made()
             self._compact()
             memory.looked_at = time.monotonic()
             return memory.view
 
-    def _read_new(self) -> bool:
-        """Read the texts that are new, and forget those that are gone; whether there were any."""
+    def _read_and_compare(self, most_read: int) -> bool:
+        """Read what is new while what there is is listed; whether anything was new or wrong.
+
+        A run that is in the list of the index is in a list of what there is that was begun later.
+        """
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            listings: list[Future[Sources]] = []
+            has_changed = self._read_new(lambda: listings.append(pool.submit(sources_of, self._parts)))
+            has_changed |= self._compare(listings[-1].result(), most_read)
+        self._memory.compared_at = time.monotonic()
+        self._memory.compared_in = self._memory.compared_at - began
+        return has_changed
+
+    def _begin_listing(self) -> None:
+        """List what there is beside the work of whoever asks: a later reading compares with it."""
+        memory = self._memory
+        if memory.listing is None:
+            memory.listed_with = frozenset(memory.texts)
+            memory.listing = _background().submit(sources_of, self._parts)
+
+    def _compare_with_listing(self, most_read: int) -> bool:
+        """Compare with what was listed meanwhile, if it was; what was said of a run since then is newer."""
+        memory, listing = self._memory, self._memory.listing
+        if listing is None or not listing.done():
+            return False
+        memory.listing, memory.compared_at = None, time.monotonic()
+        if (error := listing.exception()) is not None:
+            log.warning("the index of runs was not compared with the documents: %s", error)
+            return False
+        newer = chain(*(found for key, found in memory.texts.items() if key not in memory.listed_with))
+        return self._compare(listing.result(), most_read, {one.about for one in newer})
+
+    def _read_new(self, listed: Callable[[], None] = lambda: None) -> bool:
+        """Read the texts that are new, and forget those that are gone; whether there were any.
+
+        :param listed: called whenever the index was listed.
+        """
         memory = self._memory
         has_changed = False
         for _ in range(_TRIES):
             keys = set(self._entries.keys())
+            listed()
             has_changed |= bool(keys ^ memory.texts.keys())
             found = self._entries.read(sorted(keys - memory.texts.keys()))
+            memory.dead = memory.dead - {one.about for records in found.values() for one in records}
             missing = keys - memory.texts.keys() - found.keys()
             # What went was put together with others first: it is forgotten when these were read.
             kept = {key: records for key, records in memory.texts.items() if key in keys or missing}
@@ -114,22 +170,27 @@ class RunIndex:
                 break
         return has_changed
 
-    def _living(self) -> list[IndexRecord]:
-        memory = self._memory
-        return [one for records in memory.texts.values() for one in records if one.about not in memory.dead]
+    def _made(self) -> IndexView:
+        living = (one for one in self._records() if one.about not in self._memory.dead)
+        return IndexView(living, self._memory.unread, as_seen_here)
 
-    def _compare(self, most_read: int) -> bool:
-        """Bring what is known in line with the documents and marks themselves; whether anything was not."""
-        memory, began = self._memory, time.monotonic()
-        sources = sources_of(self._parts)
-        known = newest(one for records in memory.texts.values() for one in records)
+    def _records(self) -> Iterator[IndexRecord]:
+        yield from chain(*self._memory.texts.values(), self._memory.unwritten.values())
+
+    def _compare(
+        self, sources: Sources, most_read: int, newer: Collection[tuple[Kind, str]] = frozenset()
+    ) -> bool:
+        """Bring what is known in line with the documents and marks themselves; whether anything was not.
+
+        :param newer: what the index was told of after the sources were listed.
+        """
+        memory = self._memory
+        known = newest(self._records())
         before = memory.dead, memory.unread
-        memory.dead = set(known.keys() - sources.versions.keys())
-        stale = [
-            about
-            for about in sources.stale(known)
-            if memory.passed_over.get(about) != sources.versions[about]
-        ]
+        passed_over = memory.passed_over.items()
+        memory.passed_over = {about: v for about, v in passed_over if sources.versions.get(about) == v}
+        settled = {*memory.passed_over, *newer}
+        stale = [about for about in sources.stale(known) if about not in settled]
         reader = SourceReader(self._parts)
         found = []
         for records in reader.records(stale[:most_read], sources):
@@ -138,19 +199,22 @@ class RunIndex:
         memory.passed_over |= {
             about: sources.versions[about] for about in stale[:most_read] if about not in read
         }
+        memory.absent = (memory.absent & memory.passed_over.keys()) | reader.absent
+        memory.dead = (known.keys() - sources.versions.keys() - set(newer)) | memory.absent
         memory.unread = len({run_id for kind, run_id in stale[most_read:] if kind == "run"})
-        if found:
-            key = self._entries.note(found)
-            memory.texts[key or f"{layout.INDEX}/not written/{time.monotonic_ns()}"] = found
-        memory.compared_at = time.monotonic()
-        memory.compared_in = memory.compared_at - began
+        key = self._entries.note(found, level=logging.INFO)
+        if key:
+            memory.texts[key] = found
+        else:
+            memory.unwritten |= {one.about: one for one in found}
         return bool(found) or before != (memory.dead, memory.unread)
 
     def _compact(self) -> None:
         """Put what lies outside segments together, when there is much of it. Killed at any moment, nothing is lost."""
         memory = self._memory
         new = [key for key in memory.texts if key.startswith(f"{layout.NEW_IN_INDEX}/")]
-        if len(new) < COMPACTED_FROM or not self._entries.can_remove:
+        is_refused = time.monotonic() < memory.refused_until
+        if len(new) < COMPACTED_FROM or not self._entries.can_remove or is_refused:
             return
         small = [
             key
@@ -165,12 +229,17 @@ class RunIndex:
             keys = self._entries.write_segments(records)
             self._entries.remove(key for key in inputs if key not in keys)
         except MagnusError as error:
-            log.warning("the index of runs could not be put together: %s", error)
-            memory.looked_at = 0.0
+            log.info("the index of runs could not be put together: %s", error)
+            memory.refused_until = time.monotonic() + _PUT_OFF
             return
         memory.texts = {key: found for key, found in memory.texts.items() if key not in inputs}
         for number, key in enumerate(keys):
             memory.texts[key] = records[number * OF_A_SEGMENT : (number + 1) * OF_A_SEGMENT]
+
+
+@functools.cache
+def _background() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, thread_name_prefix="magnus-index-list")
 
 
 def sorted_by_start(records: Mapping[tuple[Kind, str], IndexRecord]) -> list[IndexRecord]:

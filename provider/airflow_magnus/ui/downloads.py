@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
-from airflow_magnus.errors import CatalogError, MagnusError
+from airflow_magnus.errors import CatalogError, DigestMismatchError, MagnusError
 from airflow_magnus.hooks.services import catalog_access
 from airflow_magnus.stores.presigned import allows_presigned, presigned_url
 from airflow_magnus.stores.reading import StoredFile
@@ -77,6 +77,12 @@ def _sent(file: FileOfRun, stored: StoredFile, kind: str, start: int, end: int) 
     chunks = stored.chunks(start, end)
     try:
         first = next(chunks, b"")
+    except DigestMismatchError as error:
+        raise PageError(
+            409,
+            "Somebody has changed this file",
+            f"{error}, so it is not sent as that file. What is there now can be fetched with the tools of the store.",
+        ) from error
     except CatalogError as error:
         raise PageError(503, "This file cannot be read", f"{error}.") from error
     headers = {

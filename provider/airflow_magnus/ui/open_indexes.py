@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
-from airflow_magnus.errors import MagnusError
 from airflow_magnus.hooks.description import Description
 from airflow_magnus.runlog.index_view import IndexView
 from airflow_magnus.stores.run_index import IndexMemory, RunIndex
@@ -67,6 +66,10 @@ class OpenIndexes:
         futures = {name: self._begun(name, one) for name, one in zip(names, descriptions, strict=True)}
         wait(futures.values(), LONGEST)
         results = {name: self._result(future) for name, future in futures.items()}
+        with self._lock:
+            for name, future in futures.items():
+                if future.done() and self._going_on.get(name) is future:
+                    del self._going_on[name]
         self._shrink({found.key for found in results.values() if isinstance(found, Opened)})
         return [results[name] for name in names]
 
@@ -84,7 +87,7 @@ class OpenIndexes:
         error = future.exception()
         if isinstance(error, PageError):
             return error.title
-        if isinstance(error, MagnusError | OSError | ValueError):
+        if error is not None:
             log.warning("the index of a run log cannot be read", exc_info=error)
             return _UNREADABLE
         return future.result()

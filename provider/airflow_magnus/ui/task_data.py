@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from airflow_magnus.runlog.history import Attempt, StepHistory
@@ -11,9 +12,11 @@ from airflow_magnus.runlog.index_view import IndexView
 from airflow_magnus.runlog.records import CatalogEntry, ObjectAccess, RunLog, StepLog
 from airflow_magnus.runlog.summaries import FileUse, RunSummary
 from airflow_magnus.ui.found_runs import FoundRun, find_run
+from airflow_magnus.ui.open_indexes import Opened, open_indexes
 from airflow_magnus.ui.responses import PageError
 
 Change = Literal["", "same", "changed", "new", "gone"]
+_MOST_BEFORE = 50
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,14 @@ class TaskData:
 
 
 def look_at_task(
-    dag_id: str, run_id: str, task_id: str, map_index: int, number: int | None, view: IndexView | None
+    dag_id: str, run_id: str, task_id: str, map_index: int, number: int | None = None
 ) -> TaskData:
     """What a task has read and written. The user's right to read the DAG was checked before.
 
-    Cost: as of :func:`find_run`, the run's document, and 1 LIST and 1 read for each attempt.
+    Cost: as of :func:`find_run` and of the index, the run's document, and 1 LIST and 1 read for each attempt.
 
+    :param map_index: -1 of a task that is not mapped.
     :param number: of the attempt; None: the last.
-    :param view: the index of the run's store, where it could be read.
     :raises PageError: when the task is no step of a run log.
     """
     run = find_run(dag_id, run_id)
@@ -87,6 +90,8 @@ def look_at_task(
     if history is None:
         raise _no_step(task_id)
     attempt = history.attempts.get(number, history.latest) if number is not None else history.latest
+    opened = open_indexes([run.description])[0]
+    view = opened.view if isinstance(opened, Opened) else None
     uses = view.uses_of(run.header.run_id) if view else []
     previous = _run_before(run, name, view) if view else None
     then = _of_step(view.uses_of(previous.run_id), name) if view and previous else {}
@@ -140,15 +145,21 @@ def _all_steps(log: RunLog) -> Iterator[StepLog]:
 
 
 def _run_before(run: FoundRun, step: str, view: IndexView) -> RunSummary | None:
-    """The last run of the same pipeline that began before this one and in which the step read or wrote something."""
+    """The last run of the same pipeline that began before this one and in which the step read or wrote something.
+
+    Of the runs before only some are looked at: a step that never has files has none.
+    """
     this = view.summaries.get(run.header.run_id)
     if this is None:
         return None
-    for other in view.summaries.values():
-        is_alike = (other.dag_id, other.pipeline) == (this.dag_id, this.pipeline)
-        if is_alike and other.place < this.place and _of_step(view.uses_of(other.run_id), step):
-            return other
-    return None
+    kind = this.dag_id, this.pipeline
+    earlier = (
+        other
+        for other in view.summaries.values()
+        if other.place < this.place and (other.dag_id, other.pipeline) == kind
+    )
+    looked_at = islice(earlier, _MOST_BEFORE)
+    return next((other for other in looked_at if _of_step(view.uses_of(other.run_id), step)), None)
 
 
 def _of_step(uses: Iterable[FileUse], step: str) -> dict[tuple[str, str], str]:
