@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -22,18 +23,20 @@ from airflow_magnus.ui.plugin import PREFIX
 LONGEST = 30
 """Seconds that a page waits for the stores."""
 _MOST_AT_ONCE = 4
+_FOLDERS = re.compile(r"(?<![^\s'\"(\[=])(?:file://)?/(?:[^\s/'\",;)\]]+/)+")
 T = TypeVar("T")
 
 
 class PageError(Exception):
     """Something that a page cannot do, said to people.
 
-    :param what_to_do: what the reader can do about it.
+    :param what_to_do: what the reader can do about it. Folders of the server's own file system are not shown.
     """
 
     def __init__(self, status: int, title: str, what_to_do: str = "") -> None:
         super().__init__(f"{title}: {what_to_do}")
-        self.status, self.title, self.what_to_do = status, title, what_to_do
+        self.status, self.title = status, _FOLDERS.sub("…/", title)
+        self.what_to_do = _FOLDERS.sub("…/", what_to_do)
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

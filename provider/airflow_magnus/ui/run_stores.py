@@ -87,7 +87,8 @@ def no_run_log(run_id: str, store: RunLogStore) -> PageError:
 
 
 def stores_unreadable(error: MagnusError) -> PageError:
-    """That the stores cannot be read, and what to look at."""
+    """That the stores cannot be read, and what to look at. The server's log has the whole of it."""
+    log.warning("the stores of a run cannot be read: %s", error)
     return PageError(
         503,
         "The stores of this run cannot be read",
