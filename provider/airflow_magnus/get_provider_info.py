@@ -50,7 +50,7 @@ _OPTIONS = {
     ),
     "run_log_url": _option(
         "Where the button *Run log* of a task leads: a URL with {run_id}, {dag_id} and {airflow_run_id}."
-        " When empty, the page of the DAG run.\n",
+        " When empty, the tab Run log of the DAG run.\n",
         "",
         example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
     ),
@@ -90,8 +90,9 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": connection_types(),
         "extra-links": [
             "airflow_magnus.operators.links.RunLogLink",
+            "airflow_magnus.operators.links.DataLink",
+            "airflow_magnus.operators.links.CatalogLink",
             "airflow_magnus.operators.links.JupyterLink",
-            "airflow_magnus.operators.links.RerunLink",
         ],
         "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],
         "cli": ["airflow_magnus.airflow_cli.get_cli_commands"],

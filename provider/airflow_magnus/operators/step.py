@@ -47,6 +47,8 @@ from airflow_magnus.runlog.records import AttemptClosed
 from airflow_magnus.runlog.run_places import place_of_run
 
 log = logging.getLogger(__name__)
+_OWN_OPERATORS = "airflow_magnus.operators."
+"""Where the operators are that the plugin names."""
 
 
 class StepMixin:
@@ -58,7 +60,7 @@ class StepMixin:
     is kept only if it was put by :func:`airflow_magnus.put_in_catalog`.
     """
 
-    operator_extra_links = links_of_steps()
+    operator_extra_links: ClassVar[tuple[Any, ...]] = ()
     overwrite_rtif_after_execution = True
     is_magnus_step = True
     reads_environment = True
@@ -76,6 +78,7 @@ class StepMixin:
         if own is not None and not getattr(own, "is_magnus_attempt", False):
             cls.execute = as_attempt(own)  # type: ignore[method-assign]
         cls.template_fields, cls.template_fields_renderers = shown_fields(cls)
+        cls.operator_extra_links = links_of_steps(by_plugin=cls.__module__.startswith(_OWN_OPERATORS))
 
     # Of the class: Airflow looks at each attribute that is set on a task, and a DAG has thousands.
     run_parameters: Mapping[str, Any] | None = None

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
+from airflow_magnus.ui.task_links import links
+
 PREFIX = "/magnus"
 
 
@@ -37,3 +39,4 @@ class MagnusPlugin(AirflowPlugin):
     fastapi_apps: ClassVar[list[dict[str, Any]]] = [
         {"name": "magnus", "app": LazyApp(), "url_prefix": PREFIX}
     ]
+    operator_extra_links: ClassVar[list[Any]] = links()
