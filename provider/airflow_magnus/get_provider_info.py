@@ -61,6 +61,12 @@ _OPTIONS = {
         "",
         example="https://jupyter.example.com",
     ),
+    "asset_events": _option(
+        "How many files of one task, beside those that its put names, become asset events of Airflow. Of a task that"
+        " puts more, only those that are named become some. 0: tasks have no assets.\n",
+        "100",
+        "integer",
+    ),
     "cache_plans": _option(
         "Keep checked pipelines in magnus/plans below Airflow's home, readable by Airflow's own user alone, so that a"
         " file that did not change is not checked again whenever it is read.\n",

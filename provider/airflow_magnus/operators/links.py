@@ -100,7 +100,17 @@ def page_path(page: str, *names: str) -> str:
 
 def airflow_path() -> str:
     """The path that Airflow's UI is served at, as ``[api] base_url`` says; "" for ``/``."""
-    return urlsplit(str(conf.get("api", "base_url", fallback="") or "")).path.rstrip("/")
+    return urlsplit(_base_url()).path.rstrip("/")
+
+
+def airflow_url() -> str:
+    """What stands in front of that path where a link is read outside the UI; "" when ``[api] base_url`` is not set."""
+    url = urlsplit(_base_url())
+    return f"{url.scheme}://{url.netloc}" if url.netloc else ""
+
+
+def _base_url() -> str:
+    return str(conf.get("api", "base_url", fallback="") or "")
 
 
 def links_of_steps(*, by_plugin: bool) -> tuple[BaseOperatorLink, ...]:

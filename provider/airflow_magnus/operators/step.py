@@ -40,6 +40,7 @@ from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.surroundings import surroundings
+from airflow_magnus.operators.telling import TellsOfFiles
 from airflow_magnus.operators.template_fields import SHOWN, shown_fields
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
@@ -51,7 +52,7 @@ _OWN_OPERATORS = "airflow_magnus.operators."
 """Where the operators are that the plugin names."""
 
 
-class StepMixin:
+class StepMixin(TellsOfFiles):
     """Put in front of any operator class: ``class QueryStep(StepMixin, SQLExecuteQueryOperator): ...``.
 
     :param step: see :class:`StepSettings`.
@@ -98,6 +99,7 @@ class StepMixin:
         self.step.endpoint  # noqa: B018 - wrong ones are refused where the DAG is made
         self.catalog_get = tuple(self.step.get)
         self.catalog_put = tuple(self.step.put)
+        self.expect_files()
 
     @property
     def step_name(self) -> str:
@@ -153,6 +155,7 @@ class StepMixin:
                 session.put_outputs()
                 closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
             run_log.close(run_id, closed)
+            self.tell_of_files(context, session.header, closed, was_run=self._taken is None)
             session.endpoint.drop()
             if self.step.is_cached and closed.fingerprint:
                 run_log.keep_fingerprint(run_id, closed)
@@ -308,6 +311,7 @@ class StepMixin:
                 identities = code_identities(self._code_folder, context)
                 closed = self._session.closed("FAIL", message, identities)
                 self._session.services.run_log.close(self._session.header.run_id, closed)
+                self.recorded = self._session.header, closed
                 self._session.forget_outputs()
             else:
                 record_unbegun(self, context, message)
