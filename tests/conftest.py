@@ -25,7 +25,7 @@ os.environ.update(
     AWS_CONFIG_FILE=str(_home / "no-aws-config"),
 )
 
-pytest_plugins = ["fixtures_s3", "servers.fixtures"]
+pytest_plugins = ["fixtures_s3", "servers.fixtures", "ui_stage"]
 
 
 _STATUS = pytest.StashKey[int]()

@@ -116,6 +116,11 @@ def connection_types() -> list[dict[str, Any]]:
             "Compute data folder",
             "Where a step finds and leaves its files, unless it says otherwise; data when empty.",
         ),
+        "presigned_downloads": _flag(
+            "Downloads from the bucket",
+            "Lets browsers fetch files of the catalog from the bucket itself, by addresses that hold for 5 minutes."
+            " Else Airflow's API server passes them on.",
+        ),
         **_CREDENTIALS,
         **_ADDRESSING,
     }

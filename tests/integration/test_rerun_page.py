@@ -21,9 +21,9 @@ from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.stores.services import open_run_log
 from pipelines import function, linear, shell
+from ui_stage import Client, words
 
 RunDag = Callable[..., tuple[RunLog, dict[str, str]]]
-Client = Any
 DAG_ID = "page-of-rerun"
 
 
@@ -31,48 +31,6 @@ def run_log_store(home: Path) -> Any:
     """The embedded default's run log."""
     settings = ServiceSettings("file-system", {"log_folder": str(home / "magnus" / "run_log")})
     return open_run_log(settings, folder=home)
-
-
-@pytest.fixture(scope="module")
-def site(airflow_home: Path) -> Iterator[Any]:
-    """Our pages below an application that checks users as Airflow's own does."""
-    from airflow.api_fastapi.app import init_auth_manager, purge_cached_app
-    from fastapi import FastAPI
-
-    from airflow_magnus.ui import plugin
-
-    with pytest.MonkeyPatch.context() as patch:
-        passwords = airflow_home / "passwords.json"
-        passwords.write_text(json.dumps({"admin": "a", "vic": "v"}))
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,vic:viewer")
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
-        patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "only-for-tests-" + "x" * 64)
-        patch.setenv("AIRFLOW__API__SECRET_KEY", "only-for-tests")
-        purge_cached_app()
-        app = FastAPI()
-        init_auth_manager(app)
-        app.mount(plugin.PREFIX, plugin.LazyApp())
-        yield app
-        purge_cached_app()
-
-
-@pytest.fixture
-def client(site: Any) -> Callable[..., Client]:
-    """A browser that is signed in; without a name it is not."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from fastapi.testclient import TestClient
-
-    def make(name: str = "", role: str = "", app: Any = site) -> Client:
-        cookies = {}
-        if name:
-            user = SimpleAuthManagerUser(username=name, role=role or "ADMIN")
-            cookies = {"_token": get_auth_manager().generate_jwt(user)}
-        return TestClient(
-            app, cookies=cookies, follow_redirects=False, raise_server_exceptions=False, base_url="http://a"
-        )
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +80,6 @@ def url(log: RunLog, **query: str) -> str:
 
 def form(page: str) -> dict[str, str]:
     return {n: html.unescape(v) for n, v in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
-
-
-def words(page: str) -> str:
-    """What a page says."""
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
 
 
 def dag_runs(dag_id: str = DAG_ID) -> list[Any]:
@@ -358,12 +311,12 @@ def test_store_out_of_reach_is_said_to_be(
     client: Callable[..., Client], failed: RunLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_magnus.errors import StoreError
-    from airflow_magnus.ui import rerun
+    from airflow_magnus.ui import run_stores
 
     def out_of_reach(*_: object, **__: object) -> None:
         raise StoreError("s3://bucket did not answer")
 
-    monkeypatch.setattr(rerun, "open_services", out_of_reach)
+    monkeypatch.setattr(run_stores, "open_services", out_of_reach)
     answer = client("admin").get(url(failed))
     assert answer.status_code == 503
     assert "s3://bucket did not answer — The API server reads the run log" in words(answer.text)

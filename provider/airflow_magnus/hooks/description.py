@@ -26,6 +26,8 @@ class Description:
     """What is known of a pipeline without its files.
 
     :param scope: as of ``RunSettings``.
+    :param pipeline: its name.
+    :param outline: its steps, as of ``runlog.outline``.
     :param withheld: services whose settings are not told, each with the reason.
     """
 
@@ -33,9 +35,22 @@ class Description:
     dag_hash: str = ""
     scope: str = ""
     withheld: Mapping[str, str] = field(default_factory=dict)
+    pipeline: str = ""
+    outline: Mapping[str, Any] = field(default_factory=dict)
+
+    def scoped(self, dag_id: str) -> str:
+        """What the run log calls the DAG."""
+        return f"{dag_id}.{self.scope}" if self.scope else dag_id
 
 
-def describe(sources: ServiceSources, *, dag_hash: str = "", scope: str = "") -> str:
+def describe(
+    sources: ServiceSources,
+    *,
+    dag_hash: str = "",
+    scope: str = "",
+    pipeline: str = "",
+    outline: Mapping[str, Any] | None = None,
+) -> str:
     """The description of a pipeline as JSON, without anything secret."""
     settings: dict[str, Any] = {}
     withheld: dict[str, str] = {}
@@ -52,6 +67,8 @@ def describe(sources: ServiceSources, *, dag_hash: str = "", scope: str = "") ->
         "withheld": withheld,
         "dag_hash": dag_hash,
         "scope": scope,
+        "pipeline": pipeline,
+        "outline": outline,
     }
     return json.dumps({_KEY: {key: value for key, value in told.items() if value}}, default=str)
 
@@ -68,7 +85,14 @@ def read_description(text: str | None) -> Description | None:
         sources = ServiceSources(
             settings, dict(told.get("connections", {})), Path(folder) if folder else None
         )
-        return Description(sources, told.get("dag_hash", ""), told.get("scope", ""), told.get("withheld", {}))
+        return Description(
+            sources=sources,
+            dag_hash=told.get("dag_hash", ""),
+            scope=told.get("scope", ""),
+            withheld=told.get("withheld", {}),
+            pipeline=told.get("pipeline", ""),
+            outline=dict(told.get("outline", {})),
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -19,7 +19,7 @@ _HIDDEN = ("access_key", "secret_key", "session_token")
 AWS_KEYS = tuple(item.name for item in fields(AwsOptions) if item.name not in _HIDDEN)
 _STORE_KEYS = (*AWS_KEYS, "aws_conn_id", "session_token", "url", "s3_bucket", "prefix", "max_concurrency")
 KNOWN_KEYS: Mapping[ServiceKind, frozenset[str]] = {
-    "catalog": frozenset((*_STORE_KEYS, "compute_data_folder")),
+    "catalog": frozenset((*_STORE_KEYS, "compute_data_folder", "presigned_downloads")),
     "run_log": frozenset(_STORE_KEYS),
     "secrets": frozenset(
         (*AWS_KEYS, "aws_conn_id", "session_token", "type", "location", "secret_arn", "secret_version_id")
@@ -61,7 +61,9 @@ def settings_from_connection(conn: AirflowConnection, kind: ServiceKind) -> Serv
             f"connection {conn.conn_id!r} does not say where: give url ({_WHERE[kind]}), or s3_bucket and prefix"
         )
     common: dict[str, Any] = {
-        key: given[key] for key in ("compute_data_folder", "max_concurrency") if key in given
+        key: given[key]
+        for key in ("compute_data_folder", "max_concurrency", "presigned_downloads")
+        if key in given
     }
     if not url or url.startswith("s3://"):
         return ServiceSettings("s3", {**_place(url, given), **common, **_aws(given)})

@@ -16,6 +16,7 @@ from airflow_magnus.operators.identity import code_identities
 from airflow_magnus.operators.place import StepPlace
 from airflow_magnus.operators.run import RunSettings, header_of
 from airflow_magnus.operators.states import STATUS_OF, task_states
+from airflow_magnus.runlog.outline import outline
 from airflow_magnus.runlog.records import CodeIdentity, RunHeader
 
 
@@ -53,7 +54,13 @@ class RecordTask(BaseOperator):
         self, *, place: StepPlace, services: ServiceSources, run: RunSettings, **kwargs: Any
     ) -> None:
         if self.is_description:
-            kwargs["doc_json"] = describe(services, dag_hash=run.dag_hash, scope=run.scope)
+            kwargs["doc_json"] = describe(
+                services,
+                dag_hash=run.dag_hash,
+                scope=run.scope,
+                pipeline=run.pipeline,
+                outline=outline(run.definition, run.sub_definitions),
+            )
         super().__init__(**kwargs)
         self.place = place
         self.services = services

@@ -99,7 +99,9 @@ SERVICE_TYPES: Mapping[str, Mapping[str, ServiceType]] = {
     "catalog": {
         "do-nothing": ServiceType(_FOLDER),
         "file-system": ServiceType({**_FOLDER, "catalog_location": "text"}),
-        "s3": ServiceType({**_S3, **_FOLDER}, required=(("s3_bucket", "url"),)),
+        "s3": ServiceType(
+            {**_S3, **_FOLDER, "presigned_downloads": "flag"}, required=(("s3_bucket", "url"),)
+        ),
     },
     "secrets": {
         "do-nothing": ServiceType(),

@@ -75,6 +75,19 @@ def contents_of_document(log: RunLog) -> dict[str, Held]:
     return {held.entry.name: held for step in log.steps.values() for held in _of_step(step)}
 
 
+def recorded_in_document(log: RunLog) -> list[Held]:
+    """Everything that the document of a run names, in the order of its steps: each time that a step read or put a file."""
+    return [held for step in log.steps.values() for held in _named_by(step)]
+
+
+def _named_by(step: StepLog) -> Iterator[Held]:
+    for branch in step.branches.values():
+        for inner in branch.steps.values():
+            yield from _named_by(inner)
+    ended = step.attempts[-1].end_time if step.attempts else ""
+    yield from (Held(step.internal_name, entry, ended) for entry in step.data_catalog)
+
+
 def _of_step(step: StepLog) -> Iterator[Held]:
     for branch in step.branches.values():
         for inner in branch.steps.values():

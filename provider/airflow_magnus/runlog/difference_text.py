@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_magnus.runlog.difference_records import RunDifference, StepDifference
-from airflow_magnus.runlog.pairs import MISSING, Pair, Pairs
+from airflow_magnus.runlog.difference_rows import (
+    NONE,
+    Bare,
+    Row,
+    common_code,
+    is_in_code_alone,
+    rows_of_runs,
+    rows_of_step,
+)
+from airflow_magnus.runlog.pairs import MISSING, Pair
 
 _WIDTH, _LABEL, _VALUE = 100, 31, 31
-_DIGEST = 12
-_NONE = "(none)"
 
 
 def as_text(difference: RunDifference) -> str:
     """Whether two runs are equal, where they part, and a block for each step that differs."""
-    common = _common_code(difference.steps)
+    common = common_code(difference.steps)
     first = difference.first_difference
     lines = [*_head(difference), ""]
-    lines += _block("the runs", _of_runs(difference, common))
+    lines += _block("the runs", _rows(rows_of_runs(difference, common)))
     equal = in_code = 0
     for step in difference.steps:
         if step.is_equal:
             equal += 1
-        elif _is_only(step, common):
+        elif is_in_code_alone(step, common):
             in_code += 1
         elif step.presence == "both":
             is_first = first is not None and step.internal_name == first.step  # its reason is on top
-            lines += _block(_title(step), _of_step(step, common), "" if is_first else step.reason)
+            lines += _block(_title(step), _rows(rows_of_step(step, common)), "" if is_first else step.reason)
     lines += _lonely(difference.steps)
     if in_code:
         lines.append(f"{in_code} step{' differs' if in_code == 1 else 's differ'} in nothing but the code.")
@@ -58,37 +65,6 @@ def _equal(difference: RunDifference, equal: int) -> str:
     return f"{text}, {taken} of them taken over from one run into the other." if taken else f"{text}."
 
 
-# rows: a label and the two values
-
-
-def _of_runs(difference: RunDifference, common: Pairs) -> Iterator[str]:
-    yield from _scalar("status", _bare(difference.status))
-    yield from _scalar("dag hash", _digest(difference.dag_hash))
-    yield from _rows("code", {kind: _code(pair) for kind, pair in common.items()})
-    yield from _rows("began with", difference.initial_parameters or {})
-    yield from _rows("ended with", difference.parameters)
-    for service, pairs in difference.run_config.items():
-        yield from _rows(service, pairs)
-
-
-def _of_step(step: StepDifference, common: Pairs) -> Iterator[str]:
-    yield from _scalar("status", _bare(step.status))
-    yield from _scalar("type", _bare(step.types))
-    yield from _scalar("run again", Pair(not step.mock.a, not step.mock.b))
-    yield from _rows("definition", step.definition)
-    yield from _rows("code", {k: _code(pair) for k, pair in step.code.items() if common.get(k) != pair})
-    yield from _rows("input", {name: _digest(pair) for name, pair in step.inputs.items()})
-    yield from _rows("output", {name: _digest(pair) for name, pair in step.outputs.items()})
-    yield from _rows("sets", step.parameters)
-    yield from _rows("metric", step.metrics)
-    yield from _scalar("message", step.message)
-    yield from _scalar("failure", step.failure)
-    yield from _scalar("attempts", step.attempts)
-    seconds = step.seconds
-    if None not in (seconds.a, seconds.b) and abs(seconds.a - seconds.b) >= 1:
-        yield _row("seconds", f"{seconds.a:.0f}", f"{seconds.b:.0f}")
-
-
 def _block(title: str, rows: Iterable[str], reason: str = "") -> list[str]:
     lines = list(rows)
     if not (lines or reason):
@@ -109,14 +85,9 @@ def _lonely(steps: Iterable[StepDifference]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _scalar(label: str, pair: Pair) -> Iterator[str]:
-    if pair.a != pair.b:
-        yield _row(label, *_shown(pair))
-
-
-def _rows(kind: str, pairs: Mapping[str, Pair]) -> Iterator[str]:
-    for name, pair in pairs.items():
-        yield _row(f"{kind} {_name(name)}".rstrip(), *_shown(pair))
+def _rows(rows: Iterable[Row]) -> Iterator[str]:
+    for label, pair in rows:
+        yield _row(_name(label), *_shown(pair))
 
 
 def _row(label: str, a: str, b: str) -> str:
@@ -146,50 +117,10 @@ def _window(text: str, start: int) -> str:
 
 def _value(value: Any) -> str:
     if value is MISSING:
-        return _NONE
-    if isinstance(value, _Bare):
-        return value
+        return NONE
+    if isinstance(value, Bare):
+        return _name(value)
     return _name(json.dumps(value, ensure_ascii=False, default=repr))
-
-
-class _Bare(str):
-    """Text that is shown without quotes: a digest, a commit."""
-
-
-def _bare(pair: Pair) -> Pair:
-    return Pair(_Bare(pair.a), _Bare(pair.b))
-
-
-def _digest(pair: Pair) -> Pair:
-    return Pair(*(MISSING if side is MISSING else _short(side, pair) for side in (pair.a, pair.b)))
-
-
-def _short(digest: str, pair: Pair) -> _Bare:
-    is_clear = MISSING in (pair.a, pair.b) or pair.a[:_DIGEST] != pair.b[:_DIGEST]
-    return _Bare(_name(digest[:_DIGEST] if is_clear else digest))
-
-
-def _code(pair: Pair) -> Pair:
-    def shown(identity: Any) -> Any:
-        if identity is MISSING:
-            return MISSING
-        changed = "" if identity["is_dependable"] else " + uncommitted"
-        return _Bare(_name((identity["identifier"] or _NONE).removeprefix("sha256:")[:_DIGEST]) + changed)
-
-    return Pair(shown(pair.a), shown(pair.b))
-
-
-def _common_code(steps: Iterable[StepDifference]) -> Pairs:
-    """The two codes, when all steps that ran in both have these."""
-    kinds = [step.code for step in steps if step.presence == "both" and not step.taken_over]
-    codes = [code for code in kinds if code]
-    return codes[0] if len(codes) > 1 and all(code == codes[0] for code in codes) else {}
-
-
-def _is_only(step: StepDifference, common: Pairs) -> bool:
-    """Whether a step differs in nothing but the common code."""
-    others = step.definition or step.inputs or step.has_other_results or step.taken_over == "unknown"
-    return bool(common) and step.code == common and step.types.a == step.types.b and not others
 
 
 def _name(text: str) -> str:

@@ -8,6 +8,8 @@
     .fingerprints/<sha256>.json                           where the result of a cached step is
     .pins/<run id>.json                                   whether the files of a run are kept whatever its age
     .collected/<run id>.json                              that the files of a run were removed from the catalog
+    .index/1/new/<token>.json                             what lists and search need of a run, as its writer left it
+    .index/1/segments/<sha256>.json                       the same of many runs, put together by readers
 
 ``<graph>`` is ``@`` for the pipeline's own graph, else the branch's internal name. One LIST of a graph's folder tells
 all about it, whatever the size of the rest of the run.
@@ -77,11 +79,25 @@ PINS = ".pins"
 """Prefix of the pins of all runs."""
 COLLECTIONS = ".collected"
 """Prefix of what says whose files were removed."""
+INDEX = ".index/1"
+"""Prefix of the index; its number is that of the format."""
+NEW_IN_INDEX = f"{INDEX}/new"
+"""Prefix of what no segment holds yet."""
+
+
+def index_key(token: str, *, is_segment: bool = False) -> str:
+    """Key of a text of the index. No text is written twice, so that it may be removed when another one holds it."""
+    return f"{INDEX}/segments/{token}.json" if is_segment else f"{NEW_IN_INDEX}/{token}.json"
 
 
 def pin_key(run_id: str) -> str:
     """Key of the pin of a run."""
     return f"{PINS}/{run_id}.json"
+
+
+def run_of(key: str) -> str:
+    """The run that a document, or a mark, is of."""
+    return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def collection_key(run_id: str) -> str:

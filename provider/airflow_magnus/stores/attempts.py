@@ -190,6 +190,11 @@ class AttemptStore:
             keys = _latest_of(keys, {layout.segment(name) for name in steps})
         return self._graphs(keys).get(graph_name, {})
 
+    def step(self, run_id: str, graph_name: str, name: str) -> StepHistory | None:
+        """All attempts of one step; None when nothing is recorded of it. Cost: 1 LIST and 1 read an attempt."""
+        keys = self._parts.list_keys(layout.step_prefix(run_id, graph_name, name))
+        return self._graphs(keys).get(graph_name, {}).get(name)
+
     def graphs(self, run_id: str, names: Collection[str] | None = None) -> dict[str, dict[str, StepHistory]]:
         """What is recorded of a run: graph name → name of a step → history. Cost: as of :meth:`graph`, 1 LIST for all.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_magnus.errors import MissingExtraError, StoreError
+from airflow_magnus.stores.parts import Listing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -136,7 +137,7 @@ class DatabaseParts:
             raise StoreError(f"cannot write {key} to {self.location}: {error}") from error
         return True
 
-    def put(self, key: str, text: str) -> None:
+    def put(self, key: str, text: str) -> str:
         import sqlalchemy as sa
 
         update = sa.update(self._table).where(self._table.c.key == key).values(body=text)
@@ -148,6 +149,7 @@ class DatabaseParts:
                 )  # somebody has made the row meanwhile
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"cannot write {key} to {self.location}: {error}") from error
+        return str(len(text))
 
     def read(self, keys: Iterable[str]) -> Mapping[str, str]:
         import sqlalchemy as sa
@@ -175,6 +177,39 @@ class DatabaseParts:
     def list_runs(self) -> list[str]:
         keys = self._keys(self._table.c.key.endswith("/run.json", autoescape=True))
         return sorted(key.removesuffix("/run.json") for key in keys)
+
+    def listing(self, folder: str = "") -> Listing:
+        """Versions are lengths: of what is written anew, a document or a mark, another one has another length."""
+        import sqlalchemy as sa
+
+        column, body = self._table.c.key, self._table.c.body
+        is_here = ~column.contains("/")
+        if folder:
+            is_here = (column >= f"{folder}/") & (column < f"{folder}0")
+        chosen = sa.select(column, sa.func.char_length(body)).where(is_here)
+        if self._engine.dialect.name == "sqlite":
+            chosen = sa.select(column, sa.func.length(body)).where(is_here)
+        try:
+            rows = self._run(lambda connection: connection.execute(chosen).all())
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(f"cannot read from {self.location}: {error}") from error
+        versions = {key: str(length) for key, length in rows if "/" not in key.removeprefix(f"{folder}/")}
+        return Listing([] if folder else self.list_runs(), versions)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        import sqlalchemy as sa
+
+        wanted = list(keys)
+
+        def removed(connection: Connection) -> None:
+            for start in range(0, len(wanted), 500):
+                chosen = self._table.c.key.in_(wanted[start : start + 500])
+                connection.execute(sa.delete(self._table).where(chosen))
+
+        try:
+            self._run(removed)
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(f"cannot remove from {self.location}: {error}") from error
 
     def _keys(self, condition: Any) -> list[str]:
         import sqlalchemy as sa

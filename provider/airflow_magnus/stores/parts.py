@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from airflow_magnus.errors import RecordError, StoreError
 from airflow_magnus.runlog.texts import unreadable
@@ -35,8 +37,8 @@ class PartStore(Protocol):
     def create(self, key: str, text: str) -> bool:
         """Write ``key`` unless it is there; False when it was. Cost: 1 request."""
 
-    def put(self, key: str, text: str) -> None:
-        """Write ``key``, replacing what is there. Cost: 1 request."""
+    def put(self, key: str, text: str) -> str | None:
+        """Write ``key``, replacing what is there; its version, as of :class:`Listing`, if it is known. Cost: 1 request."""
 
     def read(self, keys: Iterable[str]) -> Mapping[str, str]:
         """The texts of those keys that exist. Cost: 1 request a key, many at a time."""
@@ -46,6 +48,32 @@ class PartStore(Protocol):
 
     def list_runs(self) -> list[str]:
         """The first segments of all keys that have more than one, sorted. Cost: 1 request for each 1,000."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies directly in a folder.
+
+    :param folders: names of those in it, sorted.
+    :param versions: key to what changes when it is written again.
+    """
+
+    folders: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class IndexableParts(PartStore, Protocol):
+    """A part store that can tell versions apart and remove what nobody needs: what an index of the runs is kept by.
+
+    Of one that cannot (another package's) the index is kept too, but grows with each run until it is made anew.
+    """
+
+    def listing(self, folder: str = "") -> Listing:
+        """What lies in a folder; "" for the top. Cost: 1 request for each 1,000 entries."""
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove keys; those that are gone already are passed over. Cost: 1 request for each 1,000 keys."""
 
 
 class ObjectParts:
@@ -118,12 +146,14 @@ class ObjectParts:
         except Exception as error:
             raise StoreError(f"cannot list {self.location}/{folder}: {first_part(str(error))}") from error
 
-    def put(self, key: str, text: str) -> None:
+    def put(self, key: str, text: str) -> str:
         import obstore
 
         data = text.encode()
         try:
-            self._client.run(lambda store: obstore.put(store, key, data, use_multipart=False))
+            return _version(
+                self._client.run(lambda store: obstore.put(store, key, data, use_multipart=False))
+            )
         except Exception as error:
             raise StoreError(f"cannot write {self.location}/{key}: {first_part(str(error))}") from error
 
@@ -178,12 +208,34 @@ class ObjectParts:
             raise StoreError(f"cannot list {self.location}/{prefix}: {first_part(str(error))}") from error
 
     def list_runs(self) -> list[str]:
+        return list(self.listing().folders)
+
+    def listing(self, folder: str = "") -> Listing:
         import obstore
 
         try:
-            found = self._client.run(obstore.list_with_delimiter)
-            return sorted(found["common_prefixes"])
+            found = self._client.run(lambda store: obstore.list_with_delimiter(store, folder or None))
         except FileNotFoundError:
-            return []
+            return Listing()
         except Exception as error:
-            raise StoreError(f"cannot list {self.location}: {first_part(str(error))}") from error
+            raise StoreError(f"cannot list {self.location}/{folder}: {first_part(str(error))}") from error
+        names = sorted(prefix.rsplit("/", 1)[-1] for prefix in found["common_prefixes"])
+        return Listing(names, {meta["path"]: _version(meta) for meta in found["objects"]})
+
+    def remove(self, keys: Iterable[str]) -> None:
+        import obstore
+
+        wanted = list(keys)
+        try:
+            if wanted:
+                self._client.run(lambda store: obstore.delete(store, wanted))
+        except FileNotFoundError:  # S3 does not mind; folders and memory stop at the first that is gone
+            for key in wanted:
+                with suppress(FileNotFoundError):
+                    self._client.run(functools.partial(obstore.delete, paths=key))
+        except Exception as error:
+            raise StoreError(f"cannot remove from {self.location}: {first_part(str(error))}") from error
+
+
+def _version(meta: Any) -> str:
+    return str(meta.get("e_tag") or "").strip('"')

@@ -16,11 +16,16 @@ from airflow_magnus.errors import (
 )
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.document import run_log
+from airflow_magnus.runlog.history import Graphs
+from airflow_magnus.runlog.index_texts import run_record
 from airflow_magnus.runlog.records import RunHeader, RunLog, StepIdentity
+from airflow_magnus.runlog.summaries import facts_of
 from airflow_magnus.runlog.texts import record_of, text_of, unreadable
 from airflow_magnus.stores.attempts import AttemptStore
+from airflow_magnus.stores.index_entries import IndexEntries
 from airflow_magnus.stores.marks import RunMarks
 from airflow_magnus.stores.owners import goes_on, is_same_run
+from airflow_magnus.stores.parts import PartStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,6 +36,11 @@ _MOST_RUNS_OF_ONE_NAME = 10_000
 
 class RunLogStore(AttemptStore):
     """Reads and writes run logs. A write costs the same however many steps the run has."""
+
+    @property
+    def parts(self) -> PartStore:
+        """What it is made of."""
+        return self._parts
 
     @property
     def marks(self) -> RunMarks:
@@ -60,7 +70,7 @@ class RunLogStore(AttemptStore):
     # runs
 
     def claim(self, header: RunHeader) -> None:
-        """Take the header's run id for this run, before anything of it runs. Cost: 2 requests.
+        """Take the header's run id for this run, before anything of it runs. Cost: 3 requests.
 
         :raises RunIdTakenError: when another run has this id.
         :raises ConfigurationError: when no run can have it.
@@ -77,6 +87,7 @@ class RunLogStore(AttemptStore):
                 f"run id {header.run_id!r} is taken by an earlier run in {self.location}: give another --run-id, "
                 "or leave it out and one is made"
             )
+        self._tell_index(run_log(header, {}), "", header)
 
     def header(self, run_id: str) -> RunHeader:
         """The header of a run. Cost: 1 request.
@@ -232,7 +243,7 @@ class RunLogStore(AttemptStore):
                 if history.latest.closed is None:
                     self.close_left_open(log.run_id, history.latest.opened)
         ended = self.assemble(log.run_id).model_copy(update={"status": "FAIL"})
-        self._parts.put(layout.document_key(log.run_id), ended.to_json())
+        self.keep_document(ended)
         return ended
 
     def summaries(self) -> list[RunLog]:
@@ -266,9 +277,12 @@ class RunLogStore(AttemptStore):
 
         :raises RunNotFoundError: when no run has this id.
         """
+        return self._assembled(run_id)[0]
+
+    def _assembled(self, run_id: str) -> tuple[RunLog, RunHeader, Graphs]:
         header, graphs = self.header(run_id), self.graphs(run_id)
         try:
-            return run_log(header, graphs)
+            return run_log(header, graphs), header, graphs
         except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError) as error:
             place = self._place(layout.header_key(run_id))
             raise unreadable(place, f"no run can be put together from it: {error!r}") from error
@@ -277,9 +291,10 @@ class RunLogStore(AttemptStore):
         """Write the document of a run anew from its parts, until no part has come while it was written."""
         while True:
             before = self._parts.list_keys(layout.steps_prefix(run_id))
-            log = self.assemble(run_id)
-            self.keep_document(log)
+            log, header, graphs = self._assembled(run_id)
+            version = self._parts.put(layout.document_key(run_id), log.to_json())
             if self._parts.list_keys(layout.steps_prefix(run_id)) == before:
+                self._tell_index(log, version, header, graphs)
                 return log
 
     def repair(
@@ -315,8 +330,27 @@ class RunLogStore(AttemptStore):
         return log
 
     def keep_document(self, log: RunLog) -> None:
-        """Write a document as it is."""
-        self._parts.put(layout.document_key(log.run_id), log.to_json())
+        """Write a document as it is, and let the index say the same. Cost: 3 requests; of a re-run, its parts."""
+        version = self._parts.put(layout.document_key(log.run_id), log.to_json())
+        try:
+            header = self.header(log.run_id)
+            graphs = self.graphs(log.run_id) if header.use_cached else {}
+        except RunNotFoundError:  # of another tool
+            header, graphs = None, {}
+        self._tell_index(log, version, header, graphs)
+
+    def _tell_index(
+        self, log: RunLog, version: str | None, header: RunHeader | None, graphs: Graphs | None = None
+    ) -> None:
+        """Let the index say what a document says. Cost: 1 request. That it fails is no fault: readers put it right."""
+        try:
+            record = run_record(facts_of(header, log, graphs), version or "")
+        except ValueError as error:  # of a document that another tool has written
+            logging.getLogger(__name__).warning(
+                "the index of runs in %s was not told of %s: %s", self.location, log.run_id, error
+            )
+        else:
+            IndexEntries(self._parts).note([record])
 
     def reopen(self, run_id: str) -> None:
         """Let the document of a run that has ended and goes on again say so. Cost: 1 request when it says so already."""

@@ -15,10 +15,12 @@ import hashlib
 import hmac
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.auth.tokens import get_signing_key
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.api_fastapi.logging.decorators import action_logging
+from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
 
 User = GetUserDep
@@ -54,6 +56,16 @@ def may_start_run(request: Request, user: Any) -> bool:
     except HTTPException:
         return False
     return True
+
+
+def may_start_runs_of(user: Any, dag_id: str) -> bool:
+    """Whether the user may start a run of a DAG, whichever the request's path names."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return bool(
+        get_auth_manager().is_authorized_dag(
+            method="POST", access_entity=DagAccessEntity.RUN, details=details, user=user
+        )
+    )
 
 
 def signature(user: Any, *about: str) -> str:

@@ -12,14 +12,23 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from airflow_magnus.ui.data_page import router as data
+from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
+from airflow_magnus.ui.run_page import router as run
+from airflow_magnus.ui.runs_page import router as runs
 
 log = logging.getLogger(__name__)
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_TRICKY = PageError(
+    400,
+    "There is no such page",
+    "Its address has an escaped slash, a NUL or .. in it. Open it by a link of these pages.",
 )
 _TITLES = {
     400: "This cannot be done",
@@ -38,16 +47,28 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    app.include_router(rerun)
+    for router in (rerun, runs, run):
+        app.include_router(router)
+    for router in (files, data):
+        app.include_router(router)
     return app
 
 
 async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    if _is_tricky(request):
+        return _limited(request, error_page(request, _TRICKY))
     return _limited(request, await call(request))
 
 
+def _is_tricky(request: Request) -> bool:
+    """Whether the path of a request may mean another one to somebody: ``..``, a slash or NUL that is escaped."""
+    sent = request.scope.get("raw_path") or b""
+    segments = request.scope["path"].split("/")
+    return b"%2f" in sent.lower() or any("\0" in segment or segment in (".", "..") for segment in segments)
+
+
 def _limited(request: Request, response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["Cache-Control"] = "no-cache" if "/static/" in request.url.path else "no-store"

@@ -24,6 +24,37 @@ _MOST_UNFINISHED = 200
 
 
 @dataclass(frozen=True)
+class DagFacts:
+    """A DAG as Airflow knows it now, of a pipeline file or not.
+
+    :param schedule: for people; "" where nothing starts it by itself.
+    :param is_gone: its file was removed, or cannot be read any more; its runs may still be looked at.
+    :param pipelines: the pipelines in it; none in a DAG that is not of this package.
+    :param defaults: of its params; None where there is none.
+    """
+
+    dag_id: str
+    title: str
+    about: str
+    schedule: str
+    is_paused: bool
+    is_gone: bool
+    pipelines: tuple[Description, ...]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AirflowRun:
+    """A DAG run as Airflow knows it."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
 class DagRunFacts:
     """A DAG run and its DAG, as Airflow knows them now.
 
@@ -46,8 +77,50 @@ class DagRunFacts:
     @property
     def scoped_dag_id(self) -> str:
         """What the run log calls the DAG."""
-        scope = self.description.scope
-        return f"{self.dag_id}.{scope}" if scope else self.dag_id
+        return self.description.scoped(self.dag_id)
+
+
+def dag_facts(dag_id: str) -> DagFacts:
+    """What there is to know of a DAG.
+
+    :raises PageError: when there is no such DAG.
+    """
+    from sqlalchemy import select
+
+    with create_session(scoped=False) as session:
+        model = session.scalar(select(DagModel).where(DagModel.dag_id == dag_id))
+        if model is None:
+            raise PageError(
+                404,
+                f"There is no DAG {dag_id}",
+                "Look whether its file is in a DAG bundle and has no import error.",
+            )
+        dag = _dag_bag().get_latest_version_of_dag(dag_id, session=session)
+        return DagFacts(
+            dag_id=dag_id,
+            title=model.dag_display_name or dag_id,
+            about=model.description or "",
+            schedule=model.timetable_description or model.timetable_summary or "",
+            is_paused=bool(model.is_paused),
+            is_gone=bool(model.is_stale) or dag is None,
+            pipelines=() if dag is None else tuple(_descriptions(dag)),
+            defaults={} if dag is None else dict(dag.params.dump()),
+        )
+
+
+def airflow_runs(dag_id: str, run_id: str = "", *, most: int = 1) -> list[AirflowRun]:
+    """DAG runs of a DAG, the newest first.
+
+    :param run_id: this one alone.
+    """
+    from sqlalchemy import select
+
+    asked = select(DagRun).where(DagRun.dag_id == dag_id)
+    if run_id:
+        asked = asked.where(DagRun.run_id == run_id)
+    with create_session(scoped=False) as session:
+        found = session.scalars(asked.order_by(DagRun.run_after.desc(), DagRun.id.desc()).limit(most))
+        return [AirflowRun(dag_id, r.run_id, str(r.state), r.start_date, r.end_date) for r in found]
 
 
 def dag_run_facts(dag_id: str, run_id: str) -> DagRunFacts:
@@ -116,7 +189,7 @@ def start_run(dag_id: str, conf: Mapping[str, Any], note: str, user: Any, reques
 
 
 def _description(dag: Any) -> Description:
-    found = [read for task in dag.tasks if (read := read_description(getattr(task, "doc_json", None)))]
+    found = _descriptions(dag)
     if len(found) == 1:
         return found[0]
     if found:
@@ -132,6 +205,10 @@ def _description(dag: Any) -> Description:
         "Only the run of a pipeline file can be taken up. Clear the failed tasks instead. "
         "If it is one, an earlier version of this package made the DAG: wait until Airflow has read its file again.",
     )
+
+
+def _descriptions(dag: Any) -> list[Description]:
+    return [read for task in dag.tasks if (read := read_description(getattr(task, "doc_json", None)))]
 
 
 @functools.cache

@@ -32,11 +32,32 @@ class LazyApp:
         await self._app(scope, receive, send)
 
 
+def _view(name: str, destination: str, path: str, icon: str) -> dict[str, Any]:
+    """A page of ours in a frame of Airflow's UI.
+
+    :param path: below our prefix. Relative, as Airflow may be served below a path of its own.
+    """
+    return {
+        "name": name,
+        "destination": destination,
+        "href": f"{PREFIX[1:]}/{path}",
+        "url_route": f"magnus-{icon}",
+        "icon": f"{PREFIX[1:]}/static/icon-{icon}.svg",
+        "icon_dark_mode": f"{PREFIX[1:]}/static/icon-{icon}-dark.svg",
+    }
+
+
 class MagnusPlugin(AirflowPlugin):
-    """Our pages, at ``/magnus`` of Airflow's API server."""
+    """Our pages, at ``/magnus`` of Airflow's API server, and where Airflow's UI shows them."""
 
     name = "magnus"
     fastapi_apps: ClassVar[list[dict[str, Any]]] = [
         {"name": "magnus", "app": LazyApp(), "url_prefix": PREFIX}
+    ]
+    external_views: ClassVar[list[dict[str, Any]]] = [
+        _view("Magnus runs", "nav", "runs", "runs"),
+        _view("Pipeline", "dag", "pipelines/{DAG_ID}", "pipeline"),
+        _view("Run log", "dag_run", "runs/{DAG_ID}/{RUN_ID}", "run-log"),
+        _view("Data", "task_instance", "data/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}", "data"),
     ]
     operator_extra_links: ClassVar[list[Any]] = links()

@@ -5,26 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_magnus.errors import MagnusError, RunNotFoundError
-from airflow_magnus.hooks.description import Description
-from airflow_magnus.hooks.services import OpenServices, open_services
+from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.operators.rerun import plan_of_rerun
 from airflow_magnus.operators.run import USE_CACHED
-from airflow_magnus.pipeline.identifiers import safe_run_id
-from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.plan_text import plan_note, plan_text, totals
 from airflow_magnus.runlog.records import RunHeader, RunLog, StepLog
 from airflow_magnus.runlog.rerun import RerunPlan
-from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.ui.dag_runs import DagRunFacts, dag_run_facts
 from airflow_magnus.ui.responses import PageError
+from airflow_magnus.ui.run_stores import header_of_dag_run, open_stores, stores_unreadable
 
 log = logging.getLogger(__name__)
-
-_MOST_OF_ONE_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -78,8 +73,8 @@ def look(dag_id: str, run_id: str, wanted: str = "") -> Rerun:
     facts = dag_run_facts(dag_id, run_id)
     _refuse_unless_failed(facts)
     try:
-        services = _services(facts.description)
-        earlier = _earlier(services.run_log, wanted, facts)
+        services = open_stores(facts.description)
+        earlier = header_of_dag_run(services.run_log, wanted, facts.scoped_dag_id, run_id)
         _refuse_own_parameter(earlier)
         document = services.run_log.read(earlier.run_id)
         if document.status == "PROCESSING":
@@ -87,12 +82,7 @@ def look(dag_id: str, run_id: str, wanted: str = "") -> Rerun:
         plan = _plan(earlier, services)
     except MagnusError as error:
         log.warning("the re-run of %s %s cannot be planned", dag_id, run_id, exc_info=error)
-        raise PageError(
-            503,
-            "The stores of this run cannot be read",
-            f"{error} — The API server reads the run log and the catalog itself: "
-            "look whether it can reach them, and whether their connections are right.",
-        ) from error
+        raise stores_unreadable(error) from error
     return Rerun(
         facts=facts,
         run_id=earlier.run_id,
@@ -117,65 +107,6 @@ def _refuse_unless_failed(facts: DagRunFacts) -> None:
             f"Run {facts.run_id} succeeded",
             "There is nothing to take up. To run the pipeline again, trigger the DAG.",
         )
-
-
-def _services(description: Description) -> OpenServices:
-    """Open the stores that a new run of the DAG opens. Secrets are looked up only where the run log needs one."""
-    from airflow.providers.common.compat.sdk import conf
-
-    for service, reason in description.withheld.items():
-        if service != "secrets":
-            raise PageError(
-                409, f"This server does not read the {_called(service)} of this DAG", _named(reason)
-            )
-    sources = description.sources
-    if sources.settings and not conf.getboolean("magnus", "ui_file_services", fallback=True):
-        service = _called(next(iter(sources.settings)))
-        reason = "[magnus] ui_file_services is off, and a file gives its settings"
-        raise PageError(409, f"This server does not read the {service} of this DAG", _named(reason))
-    try:
-        return open_services(sources)
-    except MagnusError:
-        without = {**sources.settings, "secrets": ServiceSettings("do-nothing")}
-        try:
-            return open_services(replace(sources, settings=without))
-        except MagnusError:
-            log.info("the services cannot be opened without secrets either", exc_info=True)
-        raise
-
-
-def _called(service: str) -> str:
-    return {"run_log_store": "run log"}.get(service, service)
-
-
-def _named(reason: str) -> str:
-    return f"Because {reason}. Make it an Airflow connection and name that in the pipeline file instead."
-
-
-def _earlier(store: RunLogStore, wanted: str, facts: DagRunFacts) -> RunHeader:
-    """The header of a DAG run: never that of another DAG's run, whatever was asked for."""
-    first = safe_run_id(f"{facts.scoped_dag_id}.{facts.run_id}")
-    names = [first, *(f"{first}.{number}" for number in range(2, _MOST_OF_ONE_NAME))]
-    found = None
-    for name in [safe_run_id(wanted)] if wanted else names:
-        try:
-            header = store.header(name)
-        except RunNotFoundError:
-            break
-        if (header.scheduler.get("dag_id"), header.scheduler.get("run_id")) == (
-            facts.scoped_dag_id,
-            facts.run_id,
-        ):
-            found = header
-    if found is None:
-        raise PageError(
-            404,
-            f"There is no run log of {facts.run_id}",
-            f"It was looked for in {store.location}, as a new run of the DAG would. If the workers keep it in a "
-            "folder that this server does not share with them, make a connection magnus_run_log_default that "
-            "all can reach. If the DAG's run log was moved since, only the old place has this run.",
-        )
-    return found
 
 
 def _refuse_own_parameter(earlier: RunHeader) -> None:

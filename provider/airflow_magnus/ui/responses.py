@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -102,10 +103,62 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    found.filters.update(size=size_text, moment=_moment)
+    found.filters.update(
+        size=size_text,
+        moment=_moment,
+        kind=_kind,
+        plain=_plain,
+        time=time_text,
+        path=path_segment,
+        file_path=file_path,
+    )
     return found
 
 
-def _moment(value: datetime | None) -> str:
-    """A time as the pages show it."""
-    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value else ""
+def _moment(value: datetime | str | None) -> str:
+    """A time as the pages show it, of Airflow's or as the run log writes it; text of another kind as it is."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value) if value else None
+        except ValueError:
+            return str(value)
+    if value is None:
+        return ""
+    return (value.astimezone(UTC) if value.tzinfo else value).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _kind(status: str) -> str:
+    """The class of a status in the style sheet, of ours or of Airflow's."""
+    kinds = {"success": "success", "fail": "failed", "failed": "failed", "upstream_failed": "failed"}
+    live = {"processing": "live", "running": "live", "queued": "live", "triggered": "live"}
+    return {**kinds, **live}.get(status.lower(), "other")
+
+
+def _plain(value: Any) -> str:
+    """A value of a run log as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def time_text(seconds: float | None) -> str:
+    """A length of time for people: ``21 ms``, ``1.2 s``, ``3 min 5 s``, ``2 h 4 min``; "" of None."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def file_path(name: str) -> str:
+    """The name of a file in the catalog as the end of an address."""
+    return quote(name, safe="/")
+
+
+def path_segment(text: str) -> str:
+    """A text as one segment of an address."""
+    return quote(str(text), safe="")

@@ -1,13 +1,23 @@
 // The theme that was chosen in Airflow's own pages, of the same origin; without one the system's is taken.
 (function () {
   "use strict";
-  var chosen = null;
-  try {
-    chosen = window.localStorage.getItem("theme");
-  } catch (error) {
-    // Storage is closed to pages: the system's theme it is.
+  function show() {
+    var chosen = null;
+    try {
+      chosen = window.localStorage.getItem("theme");
+    } catch (error) {
+      // Storage is closed to pages: the system's theme it is.
+    }
+    if (chosen === "light" || chosen === "dark") {
+      document.documentElement.dataset.theme = chosen;
+    } else {
+      delete document.documentElement.dataset.theme;
+    }
   }
-  if (chosen === "light" || chosen === "dark") {
-    document.documentElement.dataset.theme = chosen;
+  show();
+  // Airflow's page around this one may change it.
+  window.addEventListener("storage", show);
+  if (window.top !== window) {
+    document.documentElement.dataset.framed = "yes";
   }
 })();

@@ -1,0 +1,132 @@
+"""The run that a page is about: its DAG, its DAG run, and its run log in the stores of that DAG."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_magnus.errors import MagnusError, RunNotFoundError
+from airflow_magnus.hooks.description import Description
+from airflow_magnus.hooks.services import OpenServices
+from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.ui.dag_runs import AirflowRun, DagFacts, airflow_runs, dag_facts
+from airflow_magnus.ui.responses import PageError
+from airflow_magnus.ui.run_stores import header_of_dag_run, no_run_log, open_stores, stores_unreadable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run that a page may show to whoever may read its DAG.
+
+    :param airflow: None of a run that ``magnus execute`` made, or that was deleted in Airflow.
+    :param run_id: as it stands in the page's address: Airflow's, or the run log's where Airflow has none.
+    :param description: of the pipeline that the run is of.
+    :param services: the DAG's stores, open.
+    """
+
+    dag: DagFacts
+    airflow: AirflowRun | None
+    run_id: str
+    description: Description
+    services: OpenServices
+    header: RunHeader
+
+    def document(self) -> RunLog:
+        """The run log; put together from its parts while the run goes on. Cost: 1 GET of a run that has ended.
+
+        :raises PageError: when it cannot be read.
+        """
+        return self.reading(self._document)
+
+    def _document(self) -> RunLog:
+        store = self.services.run_log
+        found = store.read(self.header.run_id)
+        if (
+            found.status == "PROCESSING" and found.dag_hash != ""
+        ):  # a document that was opened again is not written anew
+            return store.assemble(self.header.run_id)
+        return found
+
+    @staticmethod
+    def reading(read: Callable[[], T]) -> T:
+        """What ``read`` gives.
+
+        :raises PageError: when the stores do not.
+        """
+        try:
+            return read()
+        except MagnusError as error:
+            log.warning("the stores of a run cannot be read", exc_info=error)
+            raise stores_unreadable(error) from error
+
+
+def find_run(dag_id: str, run_id: str, wanted: str = "") -> FoundRun:
+    """The run of a page's address. The user's right to read the DAG was checked before. Cost: 2 requests.
+
+    :param run_id: Airflow's id of the DAG run, or the run log's of a run that Airflow does not know.
+    :param wanted: the run log's id of the run: of several that a DAG run has, or of several pipelines in one DAG.
+    :raises PageError: when there is no such run of this DAG.
+    """
+    dag = dag_facts(dag_id)
+    airflow = next(iter(airflow_runs(dag_id, run_id)), None)
+    refused: PageError | None = None
+    for description in dag.pipelines or (Description(),):
+        try:
+            services = open_stores(description)
+            header = _header(services, dag, description, airflow, run_id, wanted)
+            return FoundRun(dag, airflow, run_id, description, services, header)
+        except PageError as error:
+            refused = error
+        except MagnusError as error:
+            refused = stores_unreadable(error)
+    assert refused is not None
+    raise refused if dag.pipelines else _not_of_a_pipeline(dag)
+
+
+def _header(
+    services: OpenServices,
+    dag: DagFacts,
+    description: Description,
+    airflow: AirflowRun | None,
+    run_id: str,
+    wanted: str,
+) -> RunHeader:
+    store, scoped = services.run_log, description.scoped(dag.dag_id)
+    if airflow is None:  # it may be the run log's own id
+        try:
+            header = store.header(run_id)
+        except RunNotFoundError:
+            log.debug("no run log is called %s", run_id)
+        else:
+            if is_of_dag(header, scoped, description):
+                return header
+            raise no_run_log(run_id, store)
+    return header_of_dag_run(store, wanted, scoped, run_id)
+
+
+def is_of_dag(header: RunHeader, scoped_dag_id: str, description: Description) -> bool:
+    """Whether a run belongs to a DAG: Airflow ran it for that, or ``magnus execute`` ran a pipeline of the same name."""
+    if header.scheduler.get("dag_id"):
+        return bool(header.scheduler["dag_id"] == scoped_dag_id)
+    return bool(header.pipeline) and header.pipeline in (description.pipeline, scoped_dag_id)
+
+
+def _not_of_a_pipeline(dag: DagFacts) -> PageError:
+    if dag.is_gone:
+        return PageError(
+            404,
+            f"The DAG {dag.dag_id} is gone",
+            "Its file was removed, renamed or cannot be read any more, so nobody knows where its run logs are. "
+            "Put it back and wait until Airflow shows the DAG again.",
+        )
+    return PageError(
+        404,
+        "This DAG is not made of a pipeline file",
+        f"{dag.title} has no run log, so there is nothing to show here. Its tasks and their logs are on Airflow's own "
+        "tabs. If it is a pipeline, wait until Airflow has read its file again.",
+    )
