@@ -54,6 +54,12 @@ _OPTIONS = {
         "",
         example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
     ),
+    "catalog_url": _option(
+        "Where the button *Catalog folder* of a task leads: a URL with {bucket} and {prefix}, of the browser of your"
+        " buckets. When empty, a page that says where the folder is.\n",
+        "",
+        example="https://console.example.com/buckets/{bucket}?prefix={prefix}",
+    ),
     "jupyter_url": _option(
         "URL of a Jupyter server whose contents are airflow_magnus.jupyter.S3ContentsManager's. Tasks have a button"
         " Open in Jupyter then, which leads to the folder of the run; {path} in the URL stands for its path below"

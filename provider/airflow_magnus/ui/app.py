@@ -8,12 +8,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from airflow_magnus.ui.catalog_page import router as catalog
+from airflow_magnus.ui.compare_page import router as compare
 from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
+from airflow_magnus.ui.pipeline_page import router as pipeline
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root, error_page
 from airflow_magnus.ui.run_page import router as run
@@ -45,11 +49,10 @@ def make_app() -> FastAPI:
     app.middleware("http")(_with_headers)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(PageError, _shown)
+    app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run):
-        app.include_router(router)
-    for router in (files, data):
+    for router in (rerun, runs, run, compare, pipeline, files, data, catalog):
         app.include_router(router)
     return app
 
@@ -92,6 +95,13 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _shown(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return error_page(request, error)
+
+
+async def _misread(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    names = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault.get("loc")})
+    what_to_do = f"Not understood: {', '.join(names)[:200]}. Open the page by a link of these pages."
+    return error_page(request, PageError(400, "This address asks for something that cannot be", what_to_do))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

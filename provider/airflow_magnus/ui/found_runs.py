@@ -85,7 +85,7 @@ def find_run(dag_id: str, run_id: str, wanted: str = "") -> FoundRun:
         except MagnusError as error:
             refused = stores_unreadable(error)
     assert refused is not None
-    raise refused if dag.pipelines else _not_of_a_pipeline(dag)
+    raise refused if dag.pipelines else not_of_a_pipeline(dag)
 
 
 def _header(
@@ -116,7 +116,8 @@ def is_of_dag(header: RunHeader, scoped_dag_id: str, description: Description) -
     return bool(header.pipeline) and header.pipeline in (description.pipeline, scoped_dag_id)
 
 
-def _not_of_a_pipeline(dag: DagFacts) -> PageError:
+def not_of_a_pipeline(dag: DagFacts) -> PageError:
+    """That a DAG has no pipeline that is known, and why that may be."""
     if dag.is_gone:
         return PageError(
             404,
