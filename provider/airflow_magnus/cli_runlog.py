@@ -12,19 +12,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_magnus.cli_output import line, number, say
 from airflow_magnus.errors import MagnusError, RunNotFoundError
 
 if TYPE_CHECKING:
+    from airflow_magnus.runlog.index_view import IndexView
     from airflow_magnus.runlog.records import RunHeader, RunLog
     from airflow_magnus.stores.runlogs import RunLogStore
 
 DIFFERENT = 1
+_MOST_FOUND = 1_000
 _RUN = "run id, an Airflow run id, or `latest`, `latest~1`, …"
 _DIFF = f"""Where two runs part, and what differs of each step. A and B: {_RUN}; or a file that holds a
 run log: a path with a `/`, or one that ends in `.json`. Exit status: 0 they are equal, 1 they differ, 2 refused."""
 
 
 _REPAIR = "end the run log of a run that has ended without telling it; asks Airflow's database on its machine"
+
+_FIND = "the runs that read or made a file, the newest first"
+_REINDEX = "make the index that lists and searches read anew, from the run logs"
 
 
 def add_runlog(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +49,14 @@ def add_runlog(parser: argparse.ArgumentParser) -> None:
     repair = commands.add_parser("repair", help=_REPAIR, description=_REPAIR, allow_abbrev=False)
     repair.add_argument("run", metavar="RUN", help=_RUN)
     repair.set_defaults(handler=_repair)
-    for command in (show, listing, diff, repair):
+    find = commands.add_parser("find", help=_FIND, description=_FIND, allow_abbrev=False)
+    find.add_argument(
+        "wanted", metavar="DIGEST|NAME", help="at least 6 characters of a sha256, or part of a name"
+    )
+    find.set_defaults(handler=_find)
+    reindexing = commands.add_parser("reindex", help=_REINDEX, description=_REINDEX, allow_abbrev=False)
+    reindexing.set_defaults(handler=_reindex)
+    for command in (show, listing, diff, repair, find, reindexing):
         add_config_file(command)
         command.add_argument("--conn-id", metavar="ID", help="read from this Airflow connection")
         command.add_argument(
@@ -66,13 +79,37 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _list(options: argparse.Namespace, _: list[str]) -> int:
-    store = _Runs(options).store
-    started = {header.run_id: header.started for header in store.headers()}
-    for log in store.summaries():
-        when = _moment(started.get(log.run_id, ""))
-        tag = f"  {log.tag}" if log.tag else ""
-        _tell(f"{log.run_id}  {log.status:<10}  {when:<20}  {getattr(log, 'pipeline', '')}{tag}")
+    for run in reversed(_Runs(options).index.summaries.values()):
+        tag = f"  {run.tag}" if run.tag else ""
+        _tell(f"{run.run_id}  {run.status:<10}  {_moment(run.start):<20}  {run.pipeline}{tag}")
     return 0
+
+
+def _find(options: argparse.Namespace, _: list[str]) -> int:
+    found = _Runs(options).index.find_files(options.wanted, limit=_MOST_FOUND)
+    for use in found.uses:
+        size = "" if use.size is None else f"{use.size:,}"
+        name, step = line(use.name), line(use.step)
+        _tell(
+            f"{use.sha256}  {size:>12}  {use.direction:<8}  {name}  {use.run_id}  {step}  {_moment(use.time)}"
+        )
+    if found.is_cut:
+        say(f"these are the first {_MOST_FOUND:,}: give more of the digest or the name")
+    return 0 if found.uses else DIFFERENT
+
+
+def _reindex(options: argparse.Namespace, _: list[str]) -> int:
+    from airflow_magnus.stores.reindexing import reindex
+
+    store = _Runs(options).store
+    done = reindex(store, lambda looked, of: say(f"{looked:,} of {of:,} read") if of > looked else None)
+    _tell(
+        f"{number(done.runs, 'run')} and {number(done.files, 'use')} of files are in the index of {store.location}: "
+        f"{number(done.texts, 'text')} written, {number(done.removed, 'text')} removed"
+    )
+    for run_id, reason in done.unreadable.items():
+        say(f"left out: run {line(run_id)}: {reason}")
+    return DIFFERENT if done.unreadable else 0
 
 
 def _moment(text: str) -> str:
@@ -113,6 +150,13 @@ class _Runs:
         options = self._options
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
         return run_log_store(Path.cwd(), options.config_file, options.conn_id, of_airflow=options.airflow)
+
+    @property
+    def index(self) -> IndexView:
+        """The index of the runs, compared with their run logs."""
+        from airflow_magnus.stores.run_index import RunIndex
+
+        return RunIndex(self.store).view(most_read=sys.maxsize)
 
     def find(self, wanted: str) -> RunLog:
         """The run log of a run by its id, Airflow's run id, or how many came after it (``latest~1``)."""

@@ -15,6 +15,8 @@ from airflow_magnus.runlog.records import timestamp
 from airflow_magnus.runlog.summaries import Code, FileUse, RunFacts, RunSummary
 
 FORMAT = 1
+UNKNOWN = "?"
+"""Version of an object in a store that cannot tell versions."""
 Kind = Literal["run", "pin", "collection"]
 _KINDS = ("run", "pin", "collection")
 
@@ -45,7 +47,12 @@ class IndexRecord:
     @property
     def rank(self) -> tuple[bool, str]:
         """Which of two records of one thing counts: that of a document before that of none, then the later one."""
-        return bool(self.version), self.written
+        return self.version not in ("", UNKNOWN), self.written
+
+    @property
+    def file_count(self) -> int:
+        """How many uses of files it holds."""
+        return len(json.loads(self.files)[1]) if self.files else 0
 
 
 class TornIndexError(ValueError):

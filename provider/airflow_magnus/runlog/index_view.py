@@ -50,7 +50,7 @@ class IndexView:
         self._seen = seen
 
     @cached_property
-    def summaries(self) -> Mapping[str, RunSummary]:
+    def summaries(self) -> dict[str, RunSummary]:
         """The runs by id, the one that started last in front."""
         found = [
             self._seen(marked(RunSummary.model_validate(one.value), self.records))

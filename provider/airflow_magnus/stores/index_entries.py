@@ -27,15 +27,18 @@ class IndexEntries:
     def __init__(self, parts: PartStore) -> None:
         self._parts = parts
 
-    def note(self, records: Sequence[IndexRecord]) -> str:
-        """Write records, and give their key; "" when that failed, which readers notice. Cost: 1 request."""
+    def note(self, records: Sequence[IndexRecord], *, level: int = logging.WARNING) -> str:
+        """Write records, and give their key; "" when that failed, which readers notice. Cost: 1 request.
+
+        :param level: at which a failure is told.
+        """
         if not records:
             return ""
         key = layout.index_key(token_hex(16))
         try:
             self._parts.put(key, text_of_records(records))
         except (MagnusError, ValueError) as error:
-            log.warning("the index of runs in %s was not told: %s", self._parts.location, error)
+            log.log(level, "the index of runs in %s was not told: %s", self._parts.location, error)
             return ""
         return key
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from airflow_magnus.errors import MagnusError, RecordError
 from airflow_magnus.runlog import layout
 from airflow_magnus.runlog.document import run_log as run_log_of
-from airflow_magnus.runlog.index_texts import IndexRecord, Kind, mark_record, run_record
+from airflow_magnus.runlog.index_texts import UNKNOWN, IndexRecord, Kind, mark_record, run_record
 from airflow_magnus.runlog.marks import Collection, Pin
 from airflow_magnus.runlog.records import RunHeader, RunLog
 from airflow_magnus.runlog.summaries import facts_of
@@ -19,14 +19,12 @@ from airflow_magnus.stores.parts import IndexableParts, PartStore
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = "?"
-"""Version of an object in a store that cannot tell versions."""
 _MARKS: Mapping[str, tuple[Kind, type[Pin] | type[Collection]]] = {
     layout.PINS: ("pin", Pin),
     layout.COLLECTIONS: ("collection", Collection),
 }
 _ENDED = ("SUCCESS", "FAIL")
-_AT_ONCE = 200
+AT_ONCE = 200
 """Runs whose documents are held in memory together."""
 
 
@@ -75,9 +73,11 @@ class SourceReader:
     """Reads what the index is to say.
 
     :ivar unreadable: runs whose records cannot be read, each with the reason.
+    :ivar absent: runs of which there is neither a header nor a document: an empty folder.
     """
 
     def __init__(self, parts: PartStore) -> None:
+        self.absent: set[tuple[Kind, str]] = set()
         self._parts = parts
         self._attempts = AttemptStore(parts)
         self.unreadable: dict[str, str] = {}
@@ -92,8 +92,8 @@ class SourceReader:
         :param written: as of the records; now, unless told.
         """
         asked = list(wanted)
-        for start in range(0, len(asked), _AT_ONCE):
-            some = asked[start : start + _AT_ONCE]
+        for start in range(0, len(asked), AT_ONCE):
+            some = asked[start : start + AT_ONCE]
             runs = [run_id for kind, run_id in some if kind == "run"]
             found = self._runs(runs, sources, written)
             for folder, (kind, _) in _MARKS.items():
@@ -112,6 +112,7 @@ class SourceReader:
                 header = self._header(run_id, headers.get(layout.header_key(run_id)))
                 document = documents.get(layout.document_key(run_id))
                 if header is None and document is None:
+                    self.absent.add(("run", run_id))
                     continue
                 log_of_run = self._log(run_id, header, document)
                 # A re-run's document does not name what it has restored.

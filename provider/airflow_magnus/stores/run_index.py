@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from airflow_magnus.errors import MagnusError
 from airflow_magnus.runlog import layout
@@ -41,13 +42,16 @@ class IndexMemory:
     """What is known of the index of one store, from one reading to the next. Made empty; only this module fills it.
 
     :param texts: key of each text that was read → its records.
+    :param unwritten: what was read of runs without entries and could not be entered: this reader may only read.
     :param dead: what the store no longer has.
-    :param passed_over: what could not be read, with the version that it had.
+    :param passed_over: what could not be read, with the version that it had; ``absent``: those that are not there.
     """
 
     texts: dict[str, list[IndexRecord]] = field(default_factory=dict)
+    unwritten: dict[tuple[Kind, str], IndexRecord] = field(default_factory=dict)
     dead: set[tuple[Kind, str]] = field(default_factory=set)
     passed_over: dict[tuple[Kind, str], str] = field(default_factory=dict)
+    absent: set[tuple[Kind, str]] = field(default_factory=set)
     view: IndexView | None = None
     unread: int = 0
     looked_at: float = 0.0
@@ -93,7 +97,7 @@ class RunIndex:
             if is_compared or is_first or is_due:
                 has_changed |= self._compare(most_read)
             if has_changed or memory.view is None:
-                memory.view = IndexView(self._living(), memory.unread, as_seen_here)
+                memory.view = self._made()
             self._compact()
             memory.looked_at = time.monotonic()
             return memory.view
@@ -114,22 +118,22 @@ class RunIndex:
                 break
         return has_changed
 
-    def _living(self) -> list[IndexRecord]:
-        memory = self._memory
-        return [one for records in memory.texts.values() for one in records if one.about not in memory.dead]
+    def _made(self) -> IndexView:
+        living = (one for one in self._records() if one.about not in self._memory.dead)
+        return IndexView(living, self._memory.unread, as_seen_here)
+
+    def _records(self) -> Iterator[IndexRecord]:
+        yield from chain(*self._memory.texts.values(), self._memory.unwritten.values())
 
     def _compare(self, most_read: int) -> bool:
         """Bring what is known in line with the documents and marks themselves; whether anything was not."""
         memory, began = self._memory, time.monotonic()
         sources = sources_of(self._parts)
-        known = newest(one for records in memory.texts.values() for one in records)
+        known = newest(self._records())
         before = memory.dead, memory.unread
-        memory.dead = set(known.keys() - sources.versions.keys())
-        stale = [
-            about
-            for about in sources.stale(known)
-            if memory.passed_over.get(about) != sources.versions[about]
-        ]
+        passed_over = memory.passed_over.items()
+        memory.passed_over = {about: v for about, v in passed_over if sources.versions.get(about) == v}
+        stale = [about for about in sources.stale(known) if about not in memory.passed_over]
         reader = SourceReader(self._parts)
         found = []
         for records in reader.records(stale[:most_read], sources):
@@ -138,10 +142,14 @@ class RunIndex:
         memory.passed_over |= {
             about: sources.versions[about] for about in stale[:most_read] if about not in read
         }
+        memory.absent = (memory.absent & memory.passed_over.keys()) | reader.absent
+        memory.dead = (known.keys() - sources.versions.keys()) | memory.absent
         memory.unread = len({run_id for kind, run_id in stale[most_read:] if kind == "run"})
-        if found:
-            key = self._entries.note(found)
-            memory.texts[key or f"{layout.INDEX}/not written/{time.monotonic_ns()}"] = found
+        key = self._entries.note(found, level=logging.INFO)
+        if key:
+            memory.texts[key] = found
+        else:
+            memory.unwritten |= {one.about: one for one in found}
         memory.compared_at = time.monotonic()
         memory.compared_in = memory.compared_at - began
         return bool(found) or before != (memory.dead, memory.unread)
@@ -165,7 +173,7 @@ class RunIndex:
             keys = self._entries.write_segments(records)
             self._entries.remove(key for key in inputs if key not in keys)
         except MagnusError as error:
-            log.warning("the index of runs could not be put together: %s", error)
+            log.info("the index of runs could not be put together: %s", error)
             memory.looked_at = 0.0
             return
         memory.texts = {key: found for key, found in memory.texts.items() if key not in inputs}

@@ -13,13 +13,16 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from airflow_magnus.ui.api import router as api
+from airflow_magnus.ui.api_pages import router as api_pages
 from airflow_magnus.ui.catalog_page import router as catalog
 from airflow_magnus.ui.compare_page import router as compare
 from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.pipeline_page import router as pipeline
+from airflow_magnus.ui.refusals import is_for_programs, refusal
 from airflow_magnus.ui.rerun_page import router as rerun
-from airflow_magnus.ui.responses import PageError, airflow_root, error_page
+from airflow_magnus.ui.responses import PageError, airflow_root
 from airflow_magnus.ui.run_page import router as run
 from airflow_magnus.ui.runs_page import router as runs
 
@@ -48,18 +51,18 @@ def make_app() -> FastAPI:
     app = FastAPI(title="Magnus", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(_with_headers)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(PageError, _shown)
-    app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run, compare, pipeline, files, data, catalog):
+    for router in (rerun, runs, run, compare, pipeline, files, data, catalog, api, api_pages):
         app.include_router(router)
     return app
 
 
 async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
     if _is_tricky(request):
-        return _limited(request, error_page(request, _TRICKY))
+        return _limited(request, refusal(request, _TRICKY))
     return _limited(request, await call(request))
 
 
@@ -81,7 +84,7 @@ def _limited(request: Request, response: Response) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     """What FastAPI, Airflow's checks and its trigger route refuse; who is not signed in is sent to do so."""
     assert isinstance(error, HTTPException)
-    if error.status_code == 401 and request.method == "GET":
+    if error.status_code == 401 and request.method == "GET" and not is_for_programs(request):
         wanted = f"{request.url.path}?{request.url.query}".rstrip("?")
         login = f"{airflow_root(request)}/api/v2/auth/login?next={quote(wanted, safe='')}"
         return RedirectResponse(login, 303)
@@ -89,19 +92,19 @@ async def _refused(request: Request, error: Exception) -> Response:
         title, what_to_do = "You are not signed in", "Sign in to Airflow, then open the page again."
     else:
         title, what_to_do = _TITLES.get(error.status_code, "This did not work"), str(error.detail)
-    return error_page(request, PageError(error.status_code, title, what_to_do))
+    return refusal(request, PageError(error.status_code, title, what_to_do))
+
+
+async def _misunderstood(request: Request, error: Exception) -> Response:
+    """A parameter of the address that is none."""
+    assert isinstance(error, RequestValidationError)
+    faults = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    return refusal(request, PageError(400, _TITLES[400], f"{'; '.join(faults)}."[:500]))
 
 
 async def _shown(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
-    return error_page(request, error)
-
-
-async def _misread(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    names = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault.get("loc")})
-    what_to_do = f"Not understood: {', '.join(names)[:200]}. Open the page by a link of these pages."
-    return error_page(request, PageError(400, "This address asks for something that cannot be", what_to_do))
+    return refusal(request, error)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -110,4 +113,4 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         "The log of Airflow's API server says more. Try again; if it stays so, report it with that log."
     )
     failed = PageError(500, f"An unexpected error: {type(error).__name__}", what_to_do)
-    return _limited(request, error_page(request, failed))
+    return _limited(request, refusal(request, failed))

@@ -41,13 +41,17 @@ def readable_pipelines(user: Any) -> list[PipelineOfDag]:
     return [
         PipelineOfDag(dag_id, one.scoped(dag_id), one)
         for dag_id in sorted(described)
-        if may_read_runs(manager, user, dag_id)
+        if _may_read(manager, user, dag_id)
         for one in described[dag_id]
     ]
 
 
-def may_read_runs(manager: Any, user: Any, dag_id: str) -> bool:
+def may_read(user: Any, dag_id: str) -> bool:
     """Whether a user may read the runs and tasks of a DAG."""
+    return _may_read(get_auth_manager(), user, dag_id)
+
+
+def _may_read(manager: Any, user: Any, dag_id: str) -> bool:
     details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     return all(
         manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user)

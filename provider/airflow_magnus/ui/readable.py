@@ -5,7 +5,7 @@ A run is shown for a DAG only where that DAG's own stores have it: what another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -98,13 +98,14 @@ class Readable:
             uses.sort(key=lambda use: use.time, reverse=True)
         return FilePage(tuple(uses[:limit]), any(page.is_cut for page in pages) or len(uses) > limit)
 
-    def store_of(self, use: FileUse) -> ReadableStore | None:
-        """The store that has a run of a search's answer."""
-        return next((store for store in self.stores if use.run_id in store.view.summaries), None)
+    def dags_of(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Run id → Airflow's id of the DAG that the run belongs to; "" of one that the user may not see."""
+        return {run_id: self.dag_of(run_id) for run_id in set(run_ids)}
 
-    def dag_of(self, run: RunSummary) -> str:
+    def dag_of(self, run_id: str) -> str:
         """Airflow's id of the DAG that a run belongs to; "" when the user may not see it."""
-        pipelines = (store.pipeline_of(run) for store in self.stores if run.run_id in store.view.summaries)
+        found = ((store, store.view.summaries.get(run_id)) for store in self.stores)
+        pipelines = (store.pipeline_of(run) for store, run in found if run is not None)
         return next((of.dag_id for of in pipelines if of is not None), "")
 
     def provenance(
