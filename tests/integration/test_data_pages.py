@@ -69,11 +69,7 @@ def runs(airflow_home: Path, state: Path, tmp_path_factory: pytest.TempPathFacto
         "use": shell("cat data/a.csv; echo 3,4 >> data/a.csv", catalog={"get": ["a.csv"], "put": ["a.csv"]}),
         "idle": shell("true"),
         "each": mapped(
-            {
-                "inside": shell(
-                    "mkdir -p data; echo $item > data/item-$item.txt", catalog={"put": ["item-*"]}
-                )
-            },
+            {"inside": shell("mkdir -p data; echo $item > data/item-$item.txt", catalog={"put": ["item-*"]})},
         ),
     }
     sections = {"parameters": {"items": ["one", "two"]}}
@@ -145,8 +141,11 @@ def test_tab_of_a_task_without_files_and_of_what_is_no_step(
 def test_tab_of_a_mapped_task_shows_what_its_item_had(
     client: Callable[..., Client], runs: list[RunLog]
 ) -> None:
-    for index, name in enumerate(("one", "two")):
-        page = client("admin").get(data_url(runs[1], "each.inside", str(index)))
+    branches = runs[1].steps["each"].branches
+    for name in ("one", "two"):
+        task = branches[f"each.{name}"].steps[f"each.{name}.inside"].attempts[-1].scheduler
+        assert task["map_index"] >= 0
+        page = client("admin").get(data_url(runs[1], task["task_id"], str(task["map_index"])))
         assert page.status_code == 200, words(page.text)
         assert set(re.findall(r"item-\w+\.txt", page.text)) == {f"item-{name}.txt"}
 
@@ -170,7 +169,9 @@ def test_page_shows_a_file(client: Callable[..., Client], runs: list[RunLog], na
     assert said in words(answer.text)
     assert "<script>" not in answer.text
     assert "<i>" not in answer.text
-    assert not re.search(r"<style| style=| on\w+=", re.sub(r"<pre.*?</pre>", "", answer.text, flags=re.DOTALL))
+    assert not re.search(
+        r"<style| style=| on\w+=", re.sub(r"<pre.*?</pre>", "", answer.text, flags=re.DOTALL)
+    )
     assert "unsafe" not in answer.headers["content-security-policy"]
 
 
@@ -207,11 +208,20 @@ def test_download_is_never_live(client: Callable[..., Client], runs: list[RunLog
     ],
 )
 def test_download_of_a_part(
-    client: Callable[..., Client], runs: list[RunLog], asked: str, status: int, content: bytes, told: str | None
+    client: Callable[..., Client],
+    runs: list[RunLog],
+    asked: str,
+    status: int,
+    content: bytes,
+    told: str | None,
 ) -> None:
     url = file_url(runs[1], "page.html", **{"as": "download"})
     answer = client("admin").get(url, headers={"range": asked})
-    assert (answer.status_code, answer.content, answer.headers.get("content-range")) == (status, content, told)
+    assert (answer.status_code, answer.content, answer.headers.get("content-range")) == (
+        status,
+        content,
+        told,
+    )
 
 
 def test_picture_is_sent_so_that_it_runs_nothing(client: Callable[..., Client], runs: list[RunLog]) -> None:
@@ -324,3 +334,78 @@ def test_who_may_not_read_the_dag_is_refused(
 def test_run_of_another_dag_is_404(client: Callable[..., Client], runs: list[RunLog], url: str) -> None:
     answer = client("admin").get(url.replace(DAG_ID, "no-such-dag"))
     assert answer.status_code == 404
+
+
+# provenance
+
+SECOND = hashlib.sha256(b"x,y\n1,2\n5,6\n").hexdigest()
+
+
+def provenance_url(log: RunLog, name: str, **query: str) -> str:
+    return file_url(log, name, **query).replace("/files/", "/provenance/")
+
+
+def test_page_says_where_a_file_comes_from(client: Callable[..., Client], runs: list[RunLog]) -> None:
+    answer = client("admin").get(provenance_url(runs[1], "a.csv"))
+    assert answer.status_code == 200, words(answer.text)
+    made = rows(answer.text)
+    assert any(row.startswith("use attempt 0") and "items" in row for row in made), made
+    assert any(
+        row.startswith("make attempt 0 , 1 step before") or "make attempt 0, 1 step before" in row
+        for row in made
+    )
+    assert "No step of a run that you may read has read it." in words(answer.text)
+    assert answer.text.count('class="box step"') == 2
+    assert 'class="box file asked"' in answer.text
+    assert not re.search(r"<style| style=| on\w+=|<script>", answer.text)
+
+
+def test_page_says_who_has_read_a_file(client: Callable[..., Client], runs: list[RunLog]) -> None:
+    answer = client("admin").get(provenance_url(runs[1], "a.csv", digest=SECOND))
+    readers = answer.text.partition('id="readers"')[2]
+    assert [row.split()[0] for row in rows(readers)[1:]] == ["use"]
+    assert 'class="box reader"' in answer.text
+    for link in re.findall(r'href="(/magnus/(?:runs|provenance|files)/[^"]*)"', answer.text):
+        assert client("admin").get(link.replace("&amp;", "&")).status_code == 200, link
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(SECOND[:8], "a.csv"), ("ONLY-SECOND", "only-second.txt"), ("<i>", ODD), ("item-two", "item-two.txt")],
+)
+def test_search_finds_files(client: Callable[..., Client], runs: list[RunLog], text: str, found: str) -> None:
+    answer = client("admin").get(f"/magnus/provenance?q={quote(text)}")
+    assert answer.status_code == 200
+    assert any(words(cell).strip() == found for cell in re.findall(r'<th scope="row">.*?</th>', answer.text))
+    assert "<i>" not in answer.text
+    link = re.search(r'<th scope="row"><a href="([^"]*)"', answer.text)
+    assert link
+    assert client("admin").get(link[1].replace("&amp;", "&").replace("&#39;", "'")).status_code == 200
+
+
+def test_search_finds_runs(client: Callable[..., Client], runs: list[RunLog]) -> None:
+    answer = client("admin").get(f"/magnus/provenance?q={quote(airflow_id(runs[0]))}")
+    assert airflow_id(runs[0]) in words(answer.text.partition('id="runs"')[2])
+    nothing = client("admin").get("/magnus/provenance?q=%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "Nothing is like" in words(nothing.text)
+    assert "<script>" not in nothing.text
+    assert client("admin").get("/magnus/provenance").status_code == 200
+    assert client().get("/magnus/provenance").status_code == 303
+
+
+def test_search_leaves_out_what_the_user_may_not_read(
+    client: Callable[..., Client], runs: list[RunLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    viewer = client("vic", "VIEWER")
+    assert "only-second.txt" in viewer.get("/magnus/provenance?q=only-second").text
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", lambda *_, **__: False)
+    assert "only-second.txt" not in viewer.get("/magnus/provenance?q=only-second").text
+    assert viewer.get(provenance_url(runs[1], "a.csv")).status_code == 403
+
+
+def test_file_that_nobody_knows_has_no_provenance(client: Callable[..., Client], runs: list[RunLog]) -> None:
+    admin = client("admin")
+    assert admin.get(provenance_url(runs[1], "nothing")).status_code == 404
+    assert admin.get(provenance_url(runs[1], "a.csv", digest="1" * 64)).status_code == 404

@@ -21,6 +21,7 @@ from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.pipeline_page import router as pipeline
 from airflow_magnus.ui.refusals import is_for_programs, refusal
+from airflow_magnus.ui.provenance_page import router as provenance
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root
 from airflow_magnus.ui.run_page import router as run
@@ -55,7 +56,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run, compare, pipeline, files, data, catalog, api, api_pages):
+    for router in (rerun, runs, run, compare, pipeline, files, data, provenance, catalog, api, api_pages):
         app.include_router(router)
     return app
 
