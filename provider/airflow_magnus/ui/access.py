@@ -23,7 +23,7 @@ from airflow.api_fastapi.logging.decorators import action_logging
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request
 
-from airflow_magnus.ui.pipeline_dags import may_read_runs
+from airflow_magnus.ui.pipeline_dags import may_read
 
 User = GetUserDep
 """Annotation of a route's argument: who is signed in."""
@@ -62,7 +62,7 @@ def may_start_run(request: Request, user: Any) -> bool:
 
 def may_read_runs_of(user: Any, dag_id: str) -> bool:
     """Whether the user may see the runs and tasks of a DAG, whichever the request's path names."""
-    return may_read_runs(get_auth_manager(), user, dag_id)
+    return may_read(user, dag_id)
 
 
 def may_start_runs_of(user: Any, dag_id: str) -> bool:
