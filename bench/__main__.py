@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import again, gateway, jupyter, mount, overhead, peers, processor, run_log, transfers
+from bench import again, gateway, index, jupyter, mount, overhead, peers, processor, run_log, transfers
 from bench.servers import together
 from bench.workloads import Workload, workloads
 
@@ -22,8 +22,8 @@ DAG_TABLES = (
     "build",
 )  # building last: it imports all that the others measure the import of
 S3_TABLES = ("transfers", "again", "gateway", "mount", "runlog", "overhead")
-JUPYTER = "jupyter"
-TABLES = (*DAG_TABLES, *S3_TABLES, JUPYTER)
+JUPYTER, INDEX = "jupyter", "index"
+TABLES = (*DAG_TABLES, *S3_TABLES, JUPYTER, INDEX)
 _SIZES, _CEPH_SIZES = "1000x16K,5000x16K,200x5M,1x2G", "1000x16K,40x5M,1x512M"
 _QUICK_SIZES, _QUICK_CEPH_SIZES = "1000x16K,20x5M,1x256M", "200x16K,10x5M,1x64M"
 _OF_DAGS, _OF_TRANSFERS, _QUICK = 11, 5, 2
@@ -80,6 +80,8 @@ def _reports(wanted: Sequence[str], arguments: argparse.Namespace) -> Iterator[s
                     yield _of_dags(name, Path(folder, name), arguments.repetitions or few or _OF_DAGS)
     if JUPYTER in wanted:
         yield jupyter.report(arguments.repetitions or few or _OF_TRANSFERS, is_quick=arguments.quick)
+    if INDEX in wanted:
+        yield index.report(arguments.repetitions or few or _OF_TRANSFERS, is_quick=arguments.quick)
     if set(wanted) & set(S3_TABLES):
         with together.Servers(tuple(arguments.servers or together.NAMES)) as servers:
             settings = _settings(arguments, arguments.repetitions or few or _OF_TRANSFERS)

@@ -68,15 +68,25 @@ def client_of(app: Any, name: str = "", role: str = "") -> Any:
     )
 
 
-def run_of(home: Path, file: Path, text: str, dag_id: str, conf: dict[str, Any] | None = None) -> RunLog:
-    """Run a pipeline's text as a DAG, to its end."""
+def run_of(
+    home: Path,
+    file: Path,
+    text: str,
+    dag_id: str,
+    conf: dict[str, Any] | None = None,
+    run_log: RunLogStore | None = None,
+) -> RunLog:
+    """Run a pipeline's text as a DAG, to its end.
+
+    :param run_log: that the DAG has; None: the one of DAGs without a connection.
+    """
     file.write_text(text)
     before = dict(os.environ)
     try:
-        embedded._current = dag = pipeline_dag(file, dag_id=dag_id)
+        embedded._current = dag = pipeline_dag(file.resolve(), dag_id=dag_id)
         run = dag.test(run_conf=conf or {})
     finally:
         embedded._current = None
         os.environ.clear()
         os.environ.update(before)
-    return embedded_run_log(home).find(safe_run_id(f"{dag_id}.{run.run_id}"))
+    return (run_log or embedded_run_log(home)).find(safe_run_id(f"{dag_id}.{run.run_id}"))

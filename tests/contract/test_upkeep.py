@@ -393,7 +393,8 @@ def test_killed_at_any_moment_it_is_finished_by_the_next(
         if not is_killed:
             break
         moment += 1
-    assert moment == 2 + 2 * (3 + 1), "two marks first; of each run its files, then its mark"
+    told = 2  # a mark, and the index of it
+    assert moment == 2 * told + 2 * (3 + told), "two marks first; of each run its files, then its mark"
 
 
 class _Countdown:

@@ -69,7 +69,13 @@ def runs(airflow_home: Path, state: Path, tmp_path_factory: pytest.TempPathFacto
         "use": shell("cat data/a.csv; echo 3,4 >> data/a.csv", catalog={"get": ["a.csv"], "put": ["a.csv"]}),
         "idle": shell("true"),
         "each": mapped(
-            {"inside": shell("mkdir -p data; echo $item > data/item-$item.txt", catalog={"put": ["item-*"]})},
+            {
+                "inside": shell(
+                    """mkdir -p data; n=$(echo "$MAGNUS_PRM_MAP_VARIABLE" | tr -dc a-z | sed s/item//)
+echo $n > data/item-$n.txt""",
+                    catalog={"put": ["item-*"]},
+                )
+            },
         ),
     }
     sections = {"parameters": {"items": ["one", "two"]}}

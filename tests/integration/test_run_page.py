@@ -19,7 +19,6 @@ from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.services import open_run_log
-from pipelines import function, linear, shell
 from ui_stage import Client, words
 
 DAG_ID = "page-of-run"
@@ -114,11 +113,351 @@ def url(log: RunLog, **query: str) -> str:
     return f"/magnus/runs/{place(log)}?{asked}"
 
 
+def compared(a: RunLog, b: RunLog, **query: str) -> str:
+    asked = "&".join(f"{key}={quote(value)}" for key, value in query.items())
+    return f"/magnus/compare/{place(a)}/{quote(b.scheduler['run_id'], safe='')}?{asked}"
+
+
 def test_page_shows_steps_files_and_parameters(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
     answer = client("admin").get(url(runs[1]))
     assert answer.status_code == 200, words(answer.text)
-    Path("/tmp/ui-page.html").write_text(answer.text)
-    Path("/tmp/ui-runs.html").write_text(client("admin").get("/magnus/runs").text)
-    Path("/tmp/ui-compare.html").write_text(client("admin").get(f"/magnus/compare/{place(runs[0])}/{quote(runs[1].scheduler['run_id'], safe='')}?step=make&file=a.txt").text)
-    Path("/tmp/ui-choice.html").write_text(client("admin").get(f"/magnus/compare/{place(runs[0])}").text)
-    Path("/tmp/ui-pipeline.html").write_text(client("admin").get(f"/magnus/pipelines/{DAG_ID}").text)
+    said = words(answer.text)
+    assert "Run log fail" in said
+    assert "Files put 1, 10 B" in said
+    assert "x 2 2 given" in said
+    assert 'regions ["eu", "us"] ["eu", "us"] default' in said
+    assert "Tag <i>bad</i>" in said
+    assert "<i>bad" not in answer.text
+    assert "command exited with status 1 <b>oh</b>" in said
+    assert "<b>oh" not in answer.text
+    names = re.findall(r'<details class="step" id="at-([^"]*)"', answer.text)
+    assert names[:4] == ["make", "each", "each.eu", "each.eu.clean"]
+    assert names[-2:] == ["clean%20up", "fail"]
+    digest = runs[1].steps["make"].data_catalog[0].data_hash
+    assert f"/magnus/provenance?q={digest}" in answer.text
+    assert f"/magnus/provenance/{place(runs[1])}/a.txt" in answer.text
+
+
+def test_steps_lead_to_their_tasks_out_of_the_frame(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("admin").get(url(runs[0])).text
+    task = f"/dags/{place(runs[0]).replace('/', '/runs/')}/tasks"
+    links = re.findall(r'<a href="([^"]*)" target="_top">', page)
+    assert f"{task}/make" in links
+    assert f"{task}/make?try_number=1" in links
+    assert f"{task}/each.each.clean/mapped/1" in links
+    assert f'href="/magnus/data/{place(runs[0])}/make/-1"' in page
+
+
+def test_timeline_is_drawn_without_styles(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("admin").get(url(runs[1])).text
+    bars = re.findall(r'<rect class="(\w+)(?: whole)?" x="([\d.]+)%" width="([\d.]+)%"', page)
+    assert len(bars) == len(re.findall('<details class="step"', page))
+    assert {kind for kind, _, _ in bars} == {"success", "failed"}
+    assert all(float(x) >= 0 and float(x) + float(width) <= 100.01 for _, x, width in bars)
+    assert not re.search(r"<style| style=| on\w+=|<script>", page)
+
+
+def test_steps_are_filtered(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    admin = client("admin")
+
+    def names(**query: str) -> list[str]:
+        return re.findall(r'<details class="step" id="at-([^"]*)"', admin.get(url(runs[1], **query)).text)
+
+    assert names(status="FAIL") == ["use"]
+    assert names(kind="branch") == ["each.eu", "each.us"]
+    assert names(text="US.CLEAN") == ["each.us.clean"]
+    assert names(text="nothing") == []
+    assert "No step is like that" in words(admin.get(url(runs[1], text="nothing")).text)
+
+
+def test_long_run_is_paged_and_its_document_is_read_once(
+    client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_magnus.stores.parts import ObjectParts
+
+    one = runs[0].steps["make"]
+    many = {f"s{n}": one.model_copy(update={"name": f"s{n}", "internal_name": f"s{n}"}) for n in range(250)}
+    read: list[str] = []
+    whole = ObjectParts.read
+
+    def counted(self: Any, keys: Any) -> Any:
+        keys = list(keys)
+        read.extend(keys)
+        return whole(self, keys)
+
+    store.keep_document(runs[0].model_copy(update={"steps": many}))
+    try:
+        monkeypatch.setattr(ObjectParts, "read", counted)
+        page = client("admin").get(url(runs[0], number="3", text="s")).text
+    finally:
+        store.keep_document(runs[0])
+    assert read.count(f"{runs[0].run_id}.json") == 1
+    assert not [key for key in read if "/steps/" in key]
+    assert re.findall(r'id="at-([^"]*)"', page) == [f"s{n}" for n in range(200, 250)]
+    assert "201–250 of 250" in page
+    assert 'href="?text=s&amp;number=2"' in page
+
+
+def test_document_is_given_as_a_file(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    answer = client("vic", "VIEWER").get(f"/magnus/runs/{place(runs[0])}/document.json")
+    assert answer.headers["content-disposition"].startswith('attachment; filename="page-of-run.manual__')
+    assert json.loads(answer.text)["run_id"] == runs[0].run_id
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_run_that_goes_on_is_followed(
+    client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore
+) -> None:
+    assert "data-follow" not in client("admin").get(url(runs[0])).text
+    store.reopen(runs[0].run_id)
+    page = client("admin").get(url(runs[0])).text
+    store.keep_document(runs[0])
+    assert "data-follow" in page
+    assert "Follows the run; load again" in words(page)
+    assert "follow.js?" in page
+
+
+def test_run_without_a_run_log_yet_is_waited_for(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType
+    from sqlalchemy import delete
+
+    with create_session(scoped=False) as session:
+        session.add(
+            DagRun(
+                dag_id=DAG_ID,
+                run_id="just-begun",
+                run_type="manual",
+                state="queued",
+                triggered_by=DagRunTriggeredByType.TEST,
+            )
+        )
+    try:
+        answer = client("admin").get(f"/magnus/runs/{DAG_ID}/just-begun")
+    finally:
+        with create_session(scoped=False) as session:
+            session.execute(delete(DagRun).where(DagRun.run_id == "just-begun"))
+    assert answer.status_code == 200
+    assert "This run has no run log yet" in words(answer.text)
+    assert "data-follow" in answer.text
+
+
+def test_run_of_the_command_line_belongs_to_the_dag_of_its_pipeline(
+    client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore
+) -> None:
+    from airflow_magnus.runlog.records import RunHeader
+
+    for run_id, pipeline in (("20260101-mine", "p"), ("20260101-other", "another")):
+        scheduler = {"type": "command", "hostname": "elsewhere"}
+        store.claim(RunHeader(run_id=run_id, token="t", pipeline=pipeline, scheduler=scheduler))
+    mine = client("admin").get(f"/magnus/runs/{DAG_ID}/20260101-mine")
+    assert (mine.status_code, "No step has begun yet" in words(mine.text)) == (200, True)
+    other = client("admin").get(f"/magnus/runs/{DAG_ID}/20260101-other")
+    assert (other.status_code, "There is no run log of" in words(other.text)) == (404, True)
+
+
+def test_run_that_was_deleted_in_airflow_is_shown_by_its_run_log(
+    client: Clients, runs: tuple[RunLog, RunLog]
+) -> None:
+    answer = client("admin").get(f"/magnus/runs/{DAG_ID}/{quote(runs[0].run_id, safe='')}")
+    assert answer.status_code == 200
+    assert "/tasks/make" not in answer.text
+
+
+def test_removed_files_are_told_of(client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore) -> None:
+    from airflow_magnus.runlog.marks import Collection
+
+    store.marks.set_collection(Collection(run_id=runs[0].run_id, state="removed"))
+    said = words(client("admin").get(url(runs[0])).text)
+    store.marks.set_collection(Collection(run_id=runs[0].run_id, state="withdrawn"))
+    assert "were removed by `magnus catalog gc`" in said
+
+
+def test_other_runs_and_dags_are_not_found(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    admin = client("admin")
+    for path, told in (
+        (f"{DAG_ID}/nothing", "There is no run log of nothing"),
+        (f"{DAG_ID}/%3Cb%3Ex", "There is no run log of <b>x"),
+        ("no-dag/nothing", "There is no DAG no-dag"),
+        (f"{DAG_ID}/another-dag.manual__1", "There is no run log of"),
+    ):
+        answer = admin.get(f"/magnus/runs/{path}")
+        assert (answer.status_code, told in words(answer.text)) == (404, True), path
+        assert "<b>x" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["a%2Fb/c", "a/..%2F..%2Fetc", "a/%2e%2e/b", "a/b%00c", "a/b%2fc"])
+@pytest.mark.parametrize("kind", ["runs", "compare", "pipelines"])
+def test_tricky_addresses_are_refused(client: Clients, kind: str, path: str) -> None:
+    answer = client("admin").get(f"/magnus/{kind}/{path}")
+    assert answer.status_code in (400, 404)
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/{}?number=x", "runs?since=yesterday", "runs?status=odd", "compare?run=a"]
+)
+def test_what_cannot_be_understood_is_said_to_be(
+    client: Clients, runs: tuple[RunLog, RunLog], path: str
+) -> None:
+    answer = client("admin").get("/magnus/" + path.format(place(runs[0])))
+    assert answer.status_code == 400
+    assert "<h1>" in answer.text
+
+
+def test_nobody_sees_a_page_without_signing_in(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    here = place(runs[0])
+    for path in (
+        "runs",
+        f"runs/{here}",
+        f"runs/{here}/document.json",
+        f"pipelines/{DAG_ID}",
+        f"compare/{here}",
+    ):
+        answer = client().get(f"/magnus/{path}")
+        assert (answer.status_code, "/auth/login" in answer.headers["location"]) == (303, True), path
+
+
+def test_who_may_not_read_the_dag_sees_nothing_of_it(
+    client: Clients, runs: tuple[RunLog, RunLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", lambda *_, **__: False)
+    monkeypatch.setattr(SimpleAuthManager, "get_authorized_dag_ids", lambda *_, **__: set())
+    reader, here = client("vic", "VIEWER"), place(runs[0])
+    for path in (f"runs/{here}", f"runs/{here}/document.json", f"pipelines/{DAG_ID}", f"compare/{here}"):
+        assert reader.get(f"/magnus/{path}").status_code == 403, path
+    listed = reader.get("/magnus/runs")
+    assert (listed.status_code, DAG_ID in listed.text) == (200, False)
+    assert "There is no pipeline that you may read" in words(listed.text)
+
+
+def test_list_shows_runs_and_filters_them(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    admin = client("admin")
+
+    def tags(query: str) -> list[str]:
+        page = admin.get(f"/magnus/runs?pipeline={DAG_ID}&{query}").text
+        return re.findall(r'data-label="Tag">([^<]*)<', page)
+
+    assert tags("text=manual") == ["&lt;i&gt;bad&lt;/i&gt;", "good"]
+    assert tags("status=SUCCESS") == ["good"]
+    assert tags("tag=good") == ["good"]
+    assert tags("parameter=x%3D2") == ["&lt;i&gt;bad&lt;/i&gt;"]
+    assert tags("text=manual&since=2100-01-01") == []
+    assert tags("pinned=yes") == []
+    assert "No run is like that" in words(admin.get("/magnus/runs?tag=nobody").text)
+
+
+def test_list_offers_a_rerun_to_those_who_may_start_one(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    path = f"/magnus/rerun/{place(runs[1])}?run="
+    query = f"/magnus/runs?pipeline={DAG_ID}"
+    assert path in client("admin").get(query).text
+    assert f"/magnus/rerun/{place(runs[0])}" not in client("admin").get(query).text
+    assert path not in client("vic", "VIEWER").get(query).text
+    assert path in client("admin").get(url(runs[1])).text
+    assert path not in client("vic", "VIEWER").get(url(runs[1])).text
+
+
+def test_list_is_paged(client: Clients, runs: tuple[RunLog, RunLog], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_magnus.ui import runs_page
+
+    monkeypatch.setattr(runs_page, "ROWS", 1)
+    admin, query = client("admin"), f"/magnus/runs?pipeline={DAG_ID}&text=manual"
+    first = admin.get(query).text
+    after = re.search(r'rel="next" href="([^"]*)"', first)
+    assert after
+    assert runs[1].scheduler["run_id"] in first
+    second = admin.get(after[1].replace("&amp;", "&")).text
+    assert runs[0].scheduler["run_id"] in second
+    assert 'rel="next"' not in second
+
+
+def test_two_runs_are_compared(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    good, bad = runs
+    said = words(client("vic", "VIEWER").get(compared(bad, good)).text)
+    assert "The runs part at step make : other parameters to begin with (x) → other output (a.txt)" in said
+    assert "Step make task · here the runs part" in said
+    assert "began with x 1 2" in said
+    assert "Only in B clean up, fail" in said
+    assert "in nothing but the code" not in said
+    assert said.index("Step make") < said.index("The runs as a whole") < said.index("Step use")
+
+
+def test_text_of_a_file_is_compared(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("admin").get(compared(*runs, step="make", file="a.txt")).text
+    assert '<span class="removed">-1' in page
+    assert '<span class="added">+2' in page
+    said = words(client("admin").get(compared(*runs, step="make", file="../etc/passwd")).text)
+    assert "Both runs have this file only where it is listed below" in said
+
+
+def test_equal_runs_are_said_to_be(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    assert "The runs are equal" in words(client("admin").get(compared(runs[0], runs[0])).text)
+
+
+def test_other_run_is_chosen_or_the_last_success(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    good, bad = runs
+    admin = client("admin")
+    chosen = admin.get(f"/magnus/compare/{place(bad)}?with=last-success")
+    assert (chosen.status_code, chosen.headers["location"]) == (303, compared(bad, good).rstrip("?"))
+    alone = admin.get(f"/magnus/compare/{place(good)}?with=last-success")
+    assert (alone.status_code, "has succeeded. Choose another run" in words(alone.text)) == (200, True)
+    assert compared(good, bad).rstrip("?") in admin.get(f"/magnus/compare/{place(good)}").text
+    picked = admin.get("/magnus/compare", params={"run": [place(good), place(bad)]})
+    assert picked.headers["location"] == compared(good, bad).rstrip("?")
+
+
+def test_run_of_another_dag_is_compared_by_who_may_read_both(
+    client: Clients, runs: tuple[RunLog, RunLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_magnus.ui import compare_page
+
+    good, bad = runs
+    monkeypatch.setattr(compare_page, "may_read_runs_of", lambda *_: False)
+    answer = client("admin").get(compared(good, bad, other_dag_id="secret-dag"))
+    assert (answer.status_code, "There is no DAG secret-dag" in words(answer.text)) == (404, True)
+    monkeypatch.setattr(compare_page, "may_read_runs_of", lambda *_: True)
+    assert client("admin").get(compared(good, bad, other_dag_id="secret-dag")).status_code == 404
+
+
+def test_pipeline_is_drawn_and_described(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("vic", "VIEWER").get(f"/magnus/pipelines/{DAG_ID}").text
+    said = words(page)
+    assert "Orders & their <regions>" in said
+    assert "<regions>" not in page
+    assert 'regions ["eu", "us"]' in said
+    assert "Run log connection magnus_run_log_default if there is one" in said
+    assert page.count('<path class="failure"') == 1
+    assert re.findall(r'<text class="name" y="14">([^<]*)<', page)[:3] == ["make", "each", "clean"]
+    assert "ways.left.one as-is" in said
+    assert runs[1].scheduler["run_id"] in page
+    assert not re.search(r"<style| style=| on\w+=|<script>", page)
+
+
+def test_dag_of_others_is_told_kindly(client: Clients, runs: tuple[RunLog, RunLog], run_dag: Any) -> None:
+    from airflow.providers.common.compat.sdk import DAG
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    with DAG("dag-of-others", schedule=None) as dag:
+        EmptyOperator(task_id="nothing")
+    with pytest.raises(Exception, match="no run"):
+        run_dag(dag)
+    for path in ("pipelines/dag-of-others", "runs/dag-of-others/any"):
+        answer = client("admin").get(f"/magnus/{path}")
+        assert (answer.status_code, "is not made of a pipeline file" in words(answer.text)) == (404, True)
+
+
+def test_store_out_of_reach_is_said_to_be(
+    client: Clients, runs: tuple[RunLog, RunLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_magnus.errors import StoreError
+    from airflow_magnus.ui import run_stores
+
+    def out_of_reach(*_: object, **__: object) -> None:
+        raise StoreError("s3://bucket did not answer")
+
+    monkeypatch.setattr(run_stores, "open_services", out_of_reach)
+    answer = client("admin").get(url(runs[0]))
+    assert (answer.status_code, "The stores of this run cannot be read" in words(answer.text)) == (503, True)

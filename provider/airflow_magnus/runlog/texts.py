@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,6 +18,11 @@ from airflow_magnus.runlog.records import Record
 MAX_LEVELS = 100
 """How deep a value of a run may be nested: readers of JSON take 200 levels, and the records around it need some."""
 
+_LARGE = 1_000_000
+"""Characters from which on reading takes two thirds of its time for the search for garbage, of which it makes none."""
+_pausing = threading.Lock()
+_pauses = 0
+
 R = TypeVar("R", bound=Record)
 
 
@@ -24,8 +33,9 @@ def record_of(kind: type[R], text: str, place: str) -> R:
     :raises RecordError: when it holds none, or a key is there twice: readers would not agree what it says.
     """
     try:
-        found = kind.model_validate_json(text)
-        json.loads(text, object_pairs_hook=_once)
+        with _paused(len(text) > _LARGE):
+            found = kind.model_validate_json(text)
+            json.loads(text, object_pairs_hook=_once)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         at = ".".join(map(str, first["loc"]))
@@ -33,6 +43,25 @@ def record_of(kind: type[R], text: str, place: str) -> R:
     except (ValueError, RecursionError) as error:
         raise unreadable(place, error) from error
     return found
+
+
+@contextmanager
+def _paused(is_large: bool) -> Iterator[None]:
+    """Let Python search for no garbage meanwhile; of threads that ask for it the last one to end lets it go on."""
+    global _pauses
+    with _pausing:
+        is_mine = is_large and (_pauses > 0 or gc.isenabled())
+        if is_mine:
+            gc.disable()
+            _pauses += 1
+    try:
+        yield
+    finally:
+        with _pausing:
+            if is_mine:
+                _pauses -= 1
+                if not _pauses:
+                    gc.enable()
 
 
 def unreadable(place: str, reason: object) -> RecordError:

@@ -373,3 +373,19 @@ class RunLogStore(AttemptStore):
         key = layout.document_key(run_id)
         text = self._parts.read([key]).get(key) if layout.is_run_id(run_id) else None
         return self._document_of(run_id, text) if text is not None else self.assemble(run_id)
+
+    def current(self, run_id: str) -> RunLog:
+        """The run log of a run as it is at this moment: of one that goes on, put together from its parts.
+
+        Cost: 1 GET of a run that has ended.
+
+        :raises RunNotFoundError: when no run has this id.
+        """
+        key = layout.document_key(run_id)
+        text = self._parts.read([key]).get(key) if layout.is_run_id(run_id) else None
+        if text is None:
+            return self.assemble(run_id)
+        found = self._document_of(run_id, text)
+        if found.status != "PROCESSING":
+            return found
+        return self.assemble(run_id).model_copy(update={"status": found.status})

@@ -20,8 +20,8 @@ from airflow_magnus.ui.compare_page import router as compare
 from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
 from airflow_magnus.ui.pipeline_page import router as pipeline
-from airflow_magnus.ui.refusals import is_for_programs, refusal
 from airflow_magnus.ui.provenance_page import router as provenance
+from airflow_magnus.ui.refusals import is_for_programs, refusal
 from airflow_magnus.ui.rerun_page import router as rerun
 from airflow_magnus.ui.responses import PageError, airflow_root
 from airflow_magnus.ui.run_page import router as run

@@ -121,6 +121,7 @@ def look(first: tuple[str, str], second: tuple[str, str]) -> Comparison:
     told = [step for step in differing if not is_in_code_alone(step, common)]
     at = difference.first_difference
     first_name = at.step if at else ""
+    in_code = len(differing) - len(told)
     alone = {side: [s.internal_name for s in told if s.presence == side] for side in ("a", "b")}
     told = [step for step in told if step.presence == "both" or step.internal_name == first_name]
     told.sort(key=lambda step: step.internal_name != first_name)  # all others stay in their order
@@ -137,7 +138,7 @@ def look(first: tuple[str, str], second: tuple[str, str]) -> Comparison:
         steps=steps,
         more=max(0, len(told) - MOST_STEPS),
         alone=alone,
-        in_code=len(differing) - len(told),
+        in_code=in_code,
     )
 
 

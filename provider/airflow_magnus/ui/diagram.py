@@ -38,10 +38,11 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """A text that begins at a place."""
+    """A text that begins at a place, and is cut at its width."""
 
     x: float
     y: float
+    width: float
     kind: str
     text: str
 
@@ -198,21 +199,20 @@ def _step(step: Mapping[str, Any]) -> Drawing:
     drawing = Drawing(_WIDTH, height)
     name, detail = step["name"], step.get("command") or step.get("type", "")
     drawing.boxes.append(Box(0, 0, _WIDTH, height, "end" if is_end else "step", f"{name}: {detail}"))
-    drawing.labels.append(Label(_PAD, 18, "name", _cut(name, _NAME)))
+    drawing.labels.append(Label(_PAD, 18, _WIDTH - 2 * _PAD, "name", _cut(name, _NAME)))
     if not is_end:
-        drawing.labels.append(Label(_PAD, 35, "detail", _cut(detail, _DETAIL)))
+        drawing.labels.append(Label(_PAD, 35, _WIDTH - 2 * _PAD, "detail", _cut(detail, _DETAIL)))
     return drawing
 
 
 def _composite(step: Mapping[str, Any]) -> Drawing:
     branches = list(step["branches"].items())
-    titles = [title for title, _ in branches]
-    has_titles = any(titles)
+    has_titles = any(title for title, _ in branches)
     drawing, x, top = Drawing(), float(_PAD), float(_TITLE + (18 if has_titles else 6))
     for title, graph in branches[:_MOST_BRANCHES]:
         part = _graph(graph)
         if title:
-            drawing.labels.append(Label(x, _TITLE + 10, "detail", _cut(title, _DETAIL)))
+            drawing.labels.append(Label(x, _TITLE + 10, _WIDTH, "detail", _cut(title, _DETAIL)))
         drawing.put(part, x, top)
         drawing.height = max(drawing.height, part.height)
         x += max(part.width, _WIDTH) + _GAP_X
@@ -221,11 +221,12 @@ def _composite(step: Mapping[str, Any]) -> Drawing:
         f", {more} more branches" if more > 0 else ""
     )
     drawing.width, drawing.height = x - _GAP_X + _PAD, top + drawing.height + _PAD
-    room = int(drawing.width / 7) - len(step["name"])
-    drawing.labels.append(Label(_PAD, 18, "name", f"{_cut(step['name'], int(drawing.width / 8))}"))
-    left = _PAD + 8.2 * len(_cut(step["name"], int(drawing.width / 8))) + 8
-    if room > 4:
-        drawing.labels.append(Label(left, 18, "detail", _cut(head, room)))
+    name = _cut(step["name"], int(drawing.width / 9))
+    left = _PAD + 8.5 * len(name) + 8
+    drawing.labels[:0] = [
+        Label(_PAD, 18, drawing.width - 2 * _PAD, "name", name),
+        Label(left, 18, max(0, drawing.width - left - 4), "detail", head),
+    ]
     drawing.boxes.insert(0, Box(0, 0, drawing.width, drawing.height, "group", f"{step['name']}: {head}"))
     return drawing
 

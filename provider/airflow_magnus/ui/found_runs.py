@@ -41,16 +41,7 @@ class FoundRun:
 
         :raises PageError: when it cannot be read.
         """
-        return self.reading(self._document)
-
-    def _document(self) -> RunLog:
-        store = self.services.run_log
-        found = store.read(self.header.run_id)
-        if (
-            found.status == "PROCESSING" and found.dag_hash != ""
-        ):  # a document that was opened again is not written anew
-            return store.assemble(self.header.run_id)
-        return found
+        return self.reading(lambda: self.services.run_log.current(self.header.run_id))
 
     @staticmethod
     def reading(read: Callable[[], T]) -> T:

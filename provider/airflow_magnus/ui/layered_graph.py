@@ -1,17 +1,32 @@
-"""A directed graph in layers from left to right: which column and row each node stands in. Pure arithmetic, no drawing.
+"""A directed graph in layers: which layer each node stands in, in which order, and the way of each edge through them.
 
-After Sugiyama, Tagawa and Toda, in a simple form: layers by the longest way, rows by the middle of the neighbours.
+Pure arithmetic, no drawing. After Sugiyama, Tagawa and Toda, in a simple form: layers by the longest way, an unseen node
+where an edge passes a layer, and in each layer the order by the middle of the neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-_SWEEPS = 6
+_SWEEPS = 8
 
 
-def layers(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The nodes by layer; each edge leads to a later layer, but for those that close a circle.
+@dataclass(frozen=True)
+class Layering:
+    """A graph in layers.
+
+    :param layers: of each layer the keys in order, those of unseen nodes among them.
+    :param ways: of each edge the keys from its start to its end; what lies between them is unseen.
+    """
+
+    layers: list[list[str]]
+    ways: list[list[str]]
+
+
+def layered(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> Layering:
+    """Put a graph into layers; each edge leads to a later layer, but for those that close a circle.
 
     :param nodes: keys, each once; their order decides where nothing else does.
     :param edges: from, to; those of other nodes are passed over.
@@ -23,10 +38,21 @@ def layers(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[
             following[start].append(end)
     ahead = _without_circles(nodes, following)
     number = _longest_ways(nodes, ahead)
-    found: list[list[str]] = [[] for _ in range(max(number.values(), default=-1) + 1)]
+    layers: list[list[str]] = [[] for _ in range(max(number.values(), default=-1) + 1)]
     for node in nodes:
-        found[number[node]].append(node)
-    return _untangled(found, ahead)
+        layers[number[node]].append(node)
+    ways = [_way(start, end, layers, number) for start in nodes for end in ahead[start]]
+    _untangle(layers, ways)
+    back = [[start, end] for start in nodes for end in following[start] if end not in ahead[start]]
+    return Layering(layers, ways + back)
+
+
+def _way(start: str, end: str, layers: list[list[str]], number: Mapping[str, int]) -> list[str]:
+    """The keys of an edge; its unseen nodes are added to the layers between."""
+    between = [f"\0{start}\0{end}\0{layer}" for layer in range(number[start] + 1, number[end])]
+    for offset, key in enumerate(between, number[start] + 1):
+        layers[offset].append(key)
+    return [start, *between, end]
 
 
 def _without_circles(nodes: Sequence[str], following: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -76,25 +102,27 @@ def _longest_ways(nodes: Sequence[str], ahead: Mapping[str, list[str]]) -> dict[
     return number
 
 
-def _untangled(found: list[list[str]], ahead: Mapping[str, list[str]]) -> list[list[str]]:
-    """The layers, each in the order in which few edges cross."""
-    behind: dict[str, list[str]] = {node: [] for layer in found for node in layer}
-    for start, ends in ahead.items():
-        for end in ends:
-            behind[end].append(start)
+def _untangle(layers: Sequence[list[str]], ways: Iterable[Sequence[str]]) -> None:
+    """Sort each layer so that few edges cross."""
+    before: dict[str, list[str]] = {}
+    after: dict[str, list[str]] = {}
+    for start, end in (step for way in ways for step in pairwise(way)):
+        after.setdefault(start, []).append(end)
+        before.setdefault(end, []).append(start)
     for sweep in range(_SWEEPS):
-        neighbours, order = (behind, found) if sweep % 2 == 0 else (ahead, found[::-1])
-        place = _places(found)
-        for layer in order:
-            middle = {node: _middle([place[n] for n in neighbours[node]], place[node]) for node in layer}
-            layer.sort(key=lambda node, middle=middle: middle[node])  # type: ignore[misc]
+        neighbours = before if sweep % 2 == 0 else after
+        place = _places(layers)
+        for layer in layers if sweep % 2 == 0 else reversed(layers):
+            middle = {
+                node: _middle([place[n] for n in neighbours.get(node, ())], place[node]) for node in layer
+            }
+            layer.sort(key=middle.__getitem__)
             place.update(_places([layer]))
-    return found
 
 
-def _places(found: Iterable[Sequence[str]]) -> dict[str, float]:
+def _places(layers: Iterable[Sequence[str]]) -> dict[str, float]:
     """Where each node stands in its layer, from 0 to 1."""
-    return {node: (i + 0.5) / len(layer) for layer in found for i, node in enumerate(layer)}
+    return {node: (i + 0.5) / len(layer) for layer in layers for i, node in enumerate(layer)}
 
 
 def _middle(places: Sequence[float], own: float) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_magnus.runlog.plan_text import size_text
 from airflow_magnus.runlog.provenance import FileNode, Provenance, StepNode
 from airflow_magnus.runlog.summaries import FileUse
-from airflow_magnus.ui.layered_graph import layers
+from airflow_magnus.ui.layered_graph import layered
 
-_WIDTH, _HEIGHT, _GAP, _ROW, _EDGE = 190, 46, 52, 14, 8
-_LONGEST = 25
+_WIDTH, _HEIGHT, _EDGE = 190, 46, 4
+_BESIDE, _BETWEEN, _UNSEEN = 16, 36, 12
+_LONGEST = 24
 _STEPS, _FILES, _READERS = 30, 5, 8
 
 Link = Callable[[StepNode | FileUse | FileNode], str]
@@ -130,35 +131,56 @@ class _Graph:
 
 
 def drawing_of(found: Provenance, link: Link) -> Drawing:
-    """Draw where a file comes from, and who read it: what was first stands on the left. It is bounded: see ``is_cut``."""
+    """Draw where a file comes from, and who read it: what is newest stands on top. It is bounded: see ``is_cut``."""
     graph = _Graph(found, link)
-    columns = layers(list(graph.nodes), graph.edges)
-    tallest = max(map(len, columns))
-    height = tallest * (_HEIGHT + _ROW) - _ROW + 2 * _EDGE
-    places: dict[str, tuple[int, int]] = {}
-    for column, keys in enumerate(columns):
-        top = (height - (len(keys) * (_HEIGHT + _ROW) - _ROW)) // 2
-        for row, key in enumerate(keys):
-            places[key] = (_EDGE + column * (_WIDTH + _GAP), top + row * (_HEIGHT + _ROW))
+    layering = layered(list(graph.nodes), graph.edges)
+    layers = layering.layers[::-1]
+    width = max(_width(layer, graph) for layer in layers)
+    places = {
+        key: (x, _EDGE + row * (_HEIGHT + _BETWEEN))
+        for row, layer in enumerate(layers)
+        for key, x in _row(layer, graph, width)
+    }
     return Drawing(
-        width=len(columns) * (_WIDTH + _GAP) - _GAP + 2 * _EDGE,
-        height=height,
-        boxes=tuple(_box(graph.nodes[key], *place) for key, place in places.items()),
-        lines=tuple(_lines(graph, places)),
+        width=width + 2 * _EDGE,
+        height=len(layers) * (_HEIGHT + _BETWEEN) - _BETWEEN + 2 * _EDGE,
+        boxes=tuple(_box(node, *places[key]) for key, node in graph.nodes.items()),
+        lines=tuple(_line(way, places) for way in layering.ways),
         is_cut=graph.is_cut,
     )
 
 
-def _box(node: _Node, x: int, y: int) -> Box:
-    return Box(node.kind, x, y, _cut(node.label), _cut(node.note, 30), node.title, node.href)
+def _width(layer: Sequence[str], graph: _Graph) -> int:
+    return sum((_WIDTH if key in graph.nodes else _UNSEEN) + _BESIDE for key in layer) - _BESIDE
 
 
-def _lines(graph: _Graph, places: dict[str, tuple[int, int]]) -> Iterator[str]:
-    for start, end in dict.fromkeys(graph.edges):
-        (x1, y1), (x2, y2) = places[start], places[end]
-        x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
-        bend = max(_GAP // 2, abs(x2 - x1) // 3)
-        yield f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
+def _row(layer: Sequence[str], graph: _Graph, width: int) -> Iterator[tuple[str, int]]:
+    """Keys of a layer and the middle of each, so that the layer stands in the middle of the drawing."""
+    x = _EDGE + (width - _width(layer, graph)) // 2
+    for key in layer:
+        own = _WIDTH if key in graph.nodes else _UNSEEN
+        yield key, x + own // 2
+        x += own + _BESIDE
+
+
+def _box(node: _Node, middle: int, y: int) -> Box:
+    x = middle - _WIDTH // 2
+    return Box(node.kind, x, y, _cut(node.label), _cut(node.note, _LONGEST + 2), node.title, node.href)
+
+
+def _line(way: Sequence[str], places: Mapping[str, tuple[int, int]]) -> str:
+    """Upwards from the top of the first to the bottom of the last, straight past what is unseen."""
+    x, y = places[way[0]]
+    path = f"M{x} {y}"
+    for number, key in enumerate(way[1:], 2):
+        to_x, to_y = places[key]
+        bottom = to_y + _HEIGHT
+        bend = _BETWEEN // 2 if bottom < y else -_BETWEEN
+        path += f"C{x} {y - bend} {to_x} {bottom + bend} {to_x} {bottom}"
+        x, y = to_x, to_y
+        if number < len(way):
+            path += f"V{y}"
+    return path
 
 
 def _cut(text: str, most: int = _LONGEST) -> str:
