@@ -296,7 +296,7 @@ def test_file_that_the_run_does_not_have_is_404(client: Callable[..., Client], r
     admin = client("admin")
     assert admin.get(file_url(runs[1], "nothing.txt")).status_code == 404
     assert admin.get(file_url(runs[1], "a.csv", digest="0" * 64)).status_code == 404
-    assert admin.get(file_url(runs[1], "a.csv", digest="nonsense")).status_code == 422
+    assert admin.get(file_url(runs[1], "a.csv", digest="nonsense")).status_code == 400
     assert admin.get(file_url(runs[1], "run.json")).status_code == 404
 
 

@@ -52,12 +52,12 @@ class Addresses:
         return (run.airflow_run_id or run.run_id) if run else use.run_id
 
     def _summary(self, use: FileUse) -> RunSummary | None:
-        store = self._known.store_of(use)
-        return store.view.summaries.get(use.run_id) if store else None
+        found = (store.view.summaries.get(use.run_id) for store in self._known.stores)
+        return next((run for run in found if run is not None), None)
 
     def _run(self, run: RunSummary) -> tuple[str, str]:
         if run.run_id not in self._runs:
-            self._runs[run.run_id] = self._known.dag_of(run), run.airflow_run_id or run.run_id
+            self._runs[run.run_id] = self._known.dag_of(run.run_id), run.airflow_run_id or run.run_id
         return self._runs[run.run_id]
 
 
