@@ -257,12 +257,42 @@ def test_run_of_the_command_line_belongs_to_the_dag_of_its_pipeline(
     assert (other.status_code, "There is no run log of" in words(other.text)) == (404, True)
 
 
-def test_run_that_was_deleted_in_airflow_is_shown_by_its_run_log(
-    client: Clients, runs: tuple[RunLog, RunLog]
+def test_run_is_found_by_the_run_logs_id_also_when_it_was_deleted_in_airflow(
+    client: Clients, runs: tuple[RunLog, RunLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = client("admin").get(f"/magnus/runs/{DAG_ID}/{quote(runs[0].run_id, safe='')}")
-    assert answer.status_code == 200
-    assert "/tasks/make" not in answer.text
+    from airflow_magnus.ui import found_runs
+
+    path = f"/magnus/runs/{DAG_ID}/{quote(runs[0].run_id, safe='')}"
+    assert "/tasks/make" in client("admin").get(path).text
+    monkeypatch.setattr(found_runs, "airflow_runs", lambda *_: [])
+    for asked in (path, url(runs[0])):
+        answer = client("admin").get(asked)
+        assert (answer.status_code, "/tasks/make" in answer.text) == (200, False)
+
+
+def test_parts_of_a_run_that_goes_on_are_read_once(
+    client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_magnus.stores.parts import ObjectParts
+    from airflow_magnus.ui import found_runs
+
+    found_runs._memory.cache_clear()
+    read: list[str] = []
+    whole = ObjectParts.read
+
+    def counted(self: Any, keys: Any) -> Any:
+        keys = list(keys)
+        read.extend(key for key in keys if "/steps/" in key)
+        return whole(self, keys)
+
+    store.reopen(runs[1].run_id)
+    try:
+        monkeypatch.setattr(ObjectParts, "read", counted)
+        pages = [client("admin").get(url(runs[1])).text for _ in range(3)]
+    finally:
+        store.keep_document(runs[1])
+    assert len(read) == len(set(read)) > 5
+    assert len({re.sub(r"\d+(\.\d+)? (m?s)", "", page) for page in pages}) == 1
 
 
 def test_removed_files_are_told_of(client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore) -> None:

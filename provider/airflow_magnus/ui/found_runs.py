@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from airflow_magnus.errors import MagnusError, RunNotFoundError
 from airflow_magnus.hooks.description import Description
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.stores.remembered import PartsMemory
+from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.ui.dag_runs import AirflowRun, DagFacts, airflow_runs, dag_facts
 from airflow_magnus.ui.responses import PageError
 from airflow_magnus.ui.run_stores import header_of_dag_run, no_run_log, open_stores, stores_unreadable
@@ -24,7 +27,7 @@ class FoundRun:
     """A run that a page may show to whoever may read its DAG.
 
     :param airflow: None of a run that ``magnus execute`` made, or that was deleted in Airflow.
-    :param run_id: as it stands in the page's address: Airflow's, or the run log's where Airflow has none.
+    :param run_id: as it stands in the addresses of its pages: Airflow's, or the run log's where Airflow has none.
     :param description: of the pipeline that the run is of.
     :param services: the DAG's stores, open.
     """
@@ -41,7 +44,8 @@ class FoundRun:
 
         :raises PageError: when it cannot be read.
         """
-        return self.reading(lambda: self.services.run_log.current(self.header.run_id))
+        parts = _memory().of_run(self.services.run_log.parts, self.header.token)
+        return self.reading(lambda: RunLogStore(parts).current(self.header.run_id))
 
     @staticmethod
     def reading(read: Callable[[], T]) -> T:
@@ -54,6 +58,11 @@ class FoundRun:
         except MagnusError as error:
             log.warning("the stores of a run cannot be read", exc_info=error)
             raise stores_unreadable(error) from error
+
+
+@functools.cache
+def _memory() -> PartsMemory:
+    return PartsMemory()
 
 
 def find_run(dag_id: str, run_id: str, wanted: str = "") -> FoundRun:
@@ -70,7 +79,8 @@ def find_run(dag_id: str, run_id: str, wanted: str = "") -> FoundRun:
         try:
             services = open_stores(description)
             header = _header(services, dag, description, airflow, run_id, wanted)
-            return FoundRun(dag, airflow, run_id, description, services, header)
+            known = airflow or _airflow_run_of(dag, header)
+            return FoundRun(dag, known, known.run_id if known else run_id, description, services, header)
         except PageError as error:
             refused = error
         except MagnusError as error:
@@ -98,6 +108,12 @@ def _header(
                 return header
             raise no_run_log(run_id, store)
     return header_of_dag_run(store, wanted, scoped, run_id)
+
+
+def _airflow_run_of(dag: DagFacts, header: RunHeader) -> AirflowRun | None:
+    """The DAG run of a run that was asked for by the run log's id."""
+    run_id = str(header.scheduler.get("run_id") or "")
+    return next(iter(airflow_runs(dag.dag_id, run_id)), None) if run_id else None
 
 
 def is_of_dag(header: RunHeader, scoped_dag_id: str, description: Description) -> bool:

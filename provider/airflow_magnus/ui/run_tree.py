@@ -104,7 +104,7 @@ def tree_of(steps: Mapping[str, StepLog]) -> Tree:
 
 def _lines(steps: Mapping[str, StepLog]) -> Iterator[Node]:
     # Without recursion of generators: each line of a deep tree would pass through all of them.
-    todo = [Node(0, step.name, step) for step in reversed(steps.values())]
+    todo = [Node(0, step.name, step) for step in reversed(list(steps.values()))]
     while todo:
         node = todo.pop()
         yield node

@@ -21,6 +21,7 @@ ROWS = 100
 """Lines of the tree on one page."""
 _MOST_PARAMETERS = 200
 _DEEPEST = 8
+_SHORTEST_PAUSE, _PAUSES = 5, 10
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class RunView:
     :param rows: of this page alone.
     :param more_parameters: how many are not among ``parameters``.
     :param collection: that the run's files were removed from the catalog; None: they were not.
+    :param took: seconds that it took to gather it.
     """
 
     found: FoundRun
@@ -89,6 +91,12 @@ class RunView:
     parameters: Sequence[Parameter]
     more_parameters: int
     collection: Collection | None
+    took: float
+
+    @property
+    def pause(self) -> int:
+        """Seconds after which the page is looked at again: a server is not kept busy by one run."""
+        return max(_SHORTEST_PAUSE, round(_PAUSES * self.took))
 
     @property
     def goes_on(self) -> bool:
@@ -106,6 +114,7 @@ def view(found: FoundRun, choice: Choice, page: int, query: Mapping[str, str]) -
 
     :param query: of the page's address, for the addresses of the other pages.
     """
+    began = time.monotonic()
     log = found.document()
     collection = found.reading(lambda: found.services.run_log.marks.collection(found.header.run_id))
     now = time.time()
@@ -127,6 +136,7 @@ def view(found: FoundRun, choice: Choice, page: int, query: Mapping[str, str]) -
         parameters=parameters[:_MOST_PARAMETERS],
         more_parameters=max(0, len(parameters) - _MOST_PARAMETERS),
         collection=collection,
+        took=time.monotonic() - began,
     )
 
 

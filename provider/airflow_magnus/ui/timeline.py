@@ -84,7 +84,7 @@ class Axis:
         if step is None:
             step = (int(length / _MOST_TICKS / 86400) + 1) * 86400
         first = -(-(self.start - self.zero) // step) * step
-        found = []
+        found: list[tuple[float, str]] = []
         while self.zero + first <= self.end and len(found) <= _MOST_TICKS:
             found.append((self._percent(self.zero + first), f"+{_label(first)}"))
             first += step

@@ -2,10 +2,16 @@
 // what was said before. Without scripts the page has a link that loads it again.
 (function () {
   "use strict";
-  var SECONDS = 5;
+  // How long to wait is what the page says: longer for a run that takes the server long to read.
+  function seconds() {
+    var live = document.querySelector("[data-follow]");
+    return live ? Math.max(2, Number(live.dataset.follow) || 5) : 0;
+  }
 
-  function live() {
-    return document.querySelector("[data-follow]");
+  function later() {
+    if (seconds()) {
+      window.setTimeout(again, seconds() * 1000);
+    }
   }
 
   function openOnes(element) {
@@ -35,11 +41,8 @@
   }
 
   function again() {
-    if (!live()) {
-      return;
-    }
     if (document.hidden) {
-      window.setTimeout(again, SECONDS * 1000);
+      later();
       return;
     }
     fetch(window.location.href, { credentials: "same-origin" })
@@ -54,10 +57,8 @@
       .catch(function () {
         // The server is away for a moment: what is shown stays.
       })
-      .then(function () {
-        window.setTimeout(again, SECONDS * 1000);
-      });
+      .then(later);
   }
 
-  window.setTimeout(again, SECONDS * 1000);
+  later();
 })();
