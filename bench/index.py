@@ -50,7 +50,7 @@ def report(repetitions: int, *, is_quick: bool = False) -> str:
             aim,
             f"{found['folder'][case]['wall']:.3f}",
             f"{found['S3'][case]['wall']:.3f}",
-            f"{found['S3'][case]['requests']:,}",
+            f"{found['S3'][case]['requests']:,.0f}",
         )
         for case, (what, aim) in _CASES.items()
     ]

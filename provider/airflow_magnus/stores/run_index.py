@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -20,7 +21,7 @@ from airflow_magnus.runlog.index_texts import IndexRecord, Kind, newest
 from airflow_magnus.runlog.index_view import IndexView
 from airflow_magnus.runlog.summaries import RunSummary
 from airflow_magnus.stores.index_entries import OF_A_SEGMENT, IndexEntries
-from airflow_magnus.stores.index_sources import SourceReader, sources_of
+from airflow_magnus.stores.index_sources import SourceReader, Sources, sources_of
 from airflow_magnus.stores.owners import is_gone
 from airflow_magnus.stores.runlogs import RunLogStore
 
@@ -93,21 +94,40 @@ class RunIndex:
                 return memory.view
             is_due = now - memory.compared_at > max(COMPARED, 20 * memory.compared_in)
             is_first = memory.view is None
-            has_changed = self._read_new()
             if is_compared or is_first or is_due:
-                has_changed |= self._compare(most_read)
+                has_changed = self._read_and_compare(most_read)
+            else:
+                has_changed = self._read_new()
             if has_changed or memory.view is None:
                 memory.view = self._made()
             self._compact()
             memory.looked_at = time.monotonic()
             return memory.view
 
-    def _read_new(self) -> bool:
-        """Read the texts that are new, and forget those that are gone; whether there were any."""
+    def _read_and_compare(self, most_read: int) -> bool:
+        """Read what is new while what there is is listed; whether anything was new or wrong.
+
+        A run that is in the list of the index is in a list of what there is that was begun later.
+        """
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            listings: list[Future[Sources]] = []
+            has_changed = self._read_new(lambda: listings.append(pool.submit(sources_of, self._parts)))
+            has_changed |= self._compare(listings[-1].result(), most_read)
+        self._memory.compared_at = time.monotonic()
+        self._memory.compared_in = self._memory.compared_at - began
+        return has_changed
+
+    def _read_new(self, listed: Callable[[], None] = lambda: None) -> bool:
+        """Read the texts that are new, and forget those that are gone; whether there were any.
+
+        :param listed: called whenever the index was listed.
+        """
         memory = self._memory
         has_changed = False
         for _ in range(_TRIES):
             keys = set(self._entries.keys())
+            listed()
             has_changed |= bool(keys ^ memory.texts.keys())
             found = self._entries.read(sorted(keys - memory.texts.keys()))
             missing = keys - memory.texts.keys() - found.keys()
@@ -125,10 +145,9 @@ class RunIndex:
     def _records(self) -> Iterator[IndexRecord]:
         yield from chain(*self._memory.texts.values(), self._memory.unwritten.values())
 
-    def _compare(self, most_read: int) -> bool:
+    def _compare(self, sources: Sources, most_read: int) -> bool:
         """Bring what is known in line with the documents and marks themselves; whether anything was not."""
-        memory, began = self._memory, time.monotonic()
-        sources = sources_of(self._parts)
+        memory = self._memory
         known = newest(self._records())
         before = memory.dead, memory.unread
         passed_over = memory.passed_over.items()
@@ -150,8 +169,6 @@ class RunIndex:
             memory.texts[key] = found
         else:
             memory.unwritten |= {one.about: one for one in found}
-        memory.compared_at = time.monotonic()
-        memory.compared_in = memory.compared_at - began
         return bool(found) or before != (memory.dead, memory.unread)
 
     def _compact(self) -> None:

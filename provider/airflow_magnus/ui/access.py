@@ -1,4 +1,4 @@
-"""Who may do what, by Airflow's own checks. All that is not its public API is imported here and in ``dag_runs``.
+"""Who may do what, by Airflow's own checks. What is not its public API: here, ``dag_runs``, ``pipeline_dags``.
 
 A sub-application of Airflow's API server has no sign-in of its own: every route names one of these.
 

@@ -52,8 +52,8 @@ def make_app() -> FastAPI:
     app = FastAPI(title="Magnus", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(_with_headers)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(PageError, _shown)
+    app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     for router in (rerun, runs, run, compare, pipeline, files, data, provenance, catalog, api, api_pages):
@@ -96,16 +96,20 @@ async def _refused(request: Request, error: Exception) -> Response:
     return refusal(request, PageError(error.status_code, title, what_to_do))
 
 
-async def _misunderstood(request: Request, error: Exception) -> Response:
-    """A parameter of the address that is none."""
-    assert isinstance(error, RequestValidationError)
-    faults = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-    return refusal(request, PageError(400, _TITLES[400], f"{'; '.join(faults)}."[:500]))
-
-
 async def _shown(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return refusal(request, error)
+
+
+async def _misread(request: Request, error: Exception) -> Response:
+    """A parameter of the address that is none."""
+    assert isinstance(error, RequestValidationError)
+    if is_for_programs(request):
+        faults = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        return refusal(request, PageError(400, _TITLES[400], f"{'; '.join(faults)}."[:500]))
+    names = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault.get("loc")})
+    what_to_do = f"Not understood: {', '.join(names)[:200]}. Open the page by a link of these pages."
+    return refusal(request, PageError(400, "This address asks for something that cannot be", what_to_do))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
