@@ -122,7 +122,7 @@ def test_buttons_of_a_task_lead_to_its_tabs(airflow: AirflowServer, runs: Runs) 
     links = airflow.call("GET", path)["extra_links"]
     assert set(links) == {"Catalog folder", "Data", "Re-run from failure", "Run log"}
     expected = {
-        "Run log": "only 400 orders",
+        "Run log": "check totals",
         "Data": "raw/eu.csv",
         "Catalog folder": "The files of this run",
         "Re-run from failure": "What a re-run does",
@@ -159,7 +159,7 @@ def test_run_list_filters_and_leads_to_the_comparison(
 @pytest.mark.parametrize(
     ("name", "address", "text"),
     [
-        ("ui-run-log", "/dags/{dag}/runs/{bad}/plugin/magnus-run-log", "only 400 orders"),
+        ("ui-run-log", "/dags/{dag}/runs/{bad}/plugin/magnus-run-log", "check totals"),
         ("ui-data", "/dags/{dag}/runs/{good}/tasks/write.report.sum-up/plugin/magnus-data", "report.csv"),
         ("ui-pipeline", "/dags/{dag}/plugin/magnus-pipeline", "Orders of the day"),
         ("ui-provenance", "/magnus/provenance/{dag}/{good}/report.csv", "clean/eu.csv"),
