@@ -16,8 +16,8 @@ import pytest
 from airflow_magnus.dags import embedded
 from airflow_magnus.dags.builder import pipeline_dag
 from pipelines import linear, shell
-from servers.programs import answers, free_port
 from servers.airflow import wait_for
+from servers.programs import answers, free_port
 from system.pictures import chromium
 
 pytestmark = pytest.mark.external
@@ -30,21 +30,21 @@ PAYLOADS = [
     f'"><img src=x onerror="{RUN}" data-hostile>',
     f"'><svg onload={RUN} data-hostile>",
     f"<svg><script>{RUN}</script></svg>",
-    f"<a href=\"javascript:{RUN}\" data-hostile>x</a>",
+    f'<a href="javascript:{RUN}" data-hostile>x</a>',
     f"[x](javascript:{RUN})",
     f"javascript:{RUN}",
-    f"<iframe srcdoc=\"<script>{RUN}</script>\" data-hostile></iframe>",
-    f"<object data=\"data:text/html,<script>{RUN}</script>\" data-hostile></object>",
+    f'<iframe srcdoc="<script>{RUN}</script>" data-hostile></iframe>',
+    f'<object data="data:text/html,<script>{RUN}</script>" data-hostile></object>',
     f"<details open ontoggle={RUN} data-hostile>",
     f"<input autofocus onfocus={RUN} data-hostile>",
-    f"<form action=\"javascript:{RUN}\" data-hostile><button>x</button></form>",
+    f'<form action="javascript:{RUN}" data-hostile><button>x</button></form>',
     f"<meta http-equiv=refresh content='0;url=javascript:{RUN}' data-hostile>",
-    f"<base href=//evil.example/ data-hostile><link rel=stylesheet href=//evil.example/a.css data-hostile>",
-    f"<style data-hostile>*{{display:none}}</style>",
-    f"{{{{ 7*7 }}}}{{% print(7*7) %}}<b data-hostile>",
+    "<base href=//evil.example/ data-hostile><link rel=stylesheet href=//evil.example/a.css data-hostile>",
+    "<style data-hostile>*{display:none}</style>",
+    "{{ 7*7 }}{% print(7*7) %}<b data-hostile>",
     f"&lt;script&gt;{RUN}&lt;/script&gt;",
     f"\u202e<math><mtext><script>{RUN}</script>",
-    f"=cmd|' /C calc'!A0,@SUM(1+1),+1+1,-1+1<b data-hostile>",
+    "=cmd|' /C calc'!A0,@SUM(1+1),+1+1,-1+1<b data-hostile>",
 ]
 ENDINGS = ["txt", "csv", "json", "md", "html", "svg", "xml", "ipynb", "py", "png"]
 FILES = [(n, ending) for n in range(len(PAYLOADS)) for ending in ENDINGS]
@@ -70,10 +70,20 @@ def _content(number: int, ending: str) -> str:
     if ending == "svg":
         return f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>{RUN}</script><text>{text}</text></svg>'
     if ending == "ipynb":
-        output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": [text], "text/markdown": [text]}}
+        output = {
+            "output_type": "display_data",
+            "metadata": {},
+            "data": {"text/html": [text], "text/markdown": [text]},
+        }
         cells = [
             {"cell_type": "markdown", "metadata": {}, "source": [text]},
-            {"cell_type": "code", "metadata": {}, "execution_count": 1, "source": [text], "outputs": [output]},
+            {
+                "cell_type": "code",
+                "metadata": {},
+                "execution_count": 1,
+                "source": [text],
+                "outputs": [output],
+            },
         ]
         return json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells})
     return f"a,{text}\n{text},2\n"
@@ -141,7 +151,11 @@ LIVE = """() => {
 
 def test_nothing_of_two_hundred_names_and_contents_is_ever_live(hostile: list[Any], served: str) -> None:
     good, bad = (f"{DAG_ID}/{quote(run.run_id, safe='')}" for run in hostile)
-    task = next(ti.task_id for ti in hostile[0].get_task_instances() if ti.task_id.startswith("img") or "img" in ti.task_id)
+    task = next(
+        ti.task_id
+        for ti in hostile[0].get_task_instances()
+        if ti.task_id.startswith("img") or "img" in ti.task_id
+    )
     echoes = [quote(text, safe="") for text in PAYLOADS]
     addresses = [
         "/runs", f"/runs/{good}", f"/runs/{bad}", f"/pipelines/{DAG_ID}", f"/rerun/{bad}", f"/catalog/{good}",
@@ -162,7 +176,10 @@ def test_nothing_of_two_hundred_names_and_contents_is_ever_live(hostile: list[An
         page.on("dialog", lambda dialog: (faults.append(f"dialog at {page.url}"), dialog.dismiss()))
         page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
         page.on("console", lambda m: faults.append(f"{page.url}: {m.text}") if _tells(m.text) else None)
-        page.on("request", lambda r: faults.append(r.url) if not r.url.startswith((served, "data:image")) else None)
+        page.on(
+            "request",
+            lambda r: faults.append(r.url) if not r.url.startswith((served, "data:image")) else None,
+        )
         shown = 0
         for address in addresses:
             answer = page.goto(f"/magnus{address}")

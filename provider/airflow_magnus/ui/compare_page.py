@@ -14,8 +14,8 @@ from airflow_magnus.runlog.run_query import RunQuery
 from airflow_magnus.runlog.summaries import RunSummary
 from airflow_magnus.ui.access import READS_RUN, User, may_read_runs_of
 from airflow_magnus.ui.comparison import Comparison, TextDifference, look, text_difference
-from airflow_magnus.ui.readable import readable
 from airflow_magnus.ui.found_runs import find_run
+from airflow_magnus.ui.readable import readable
 from airflow_magnus.ui.responses import PageError, in_time, page
 from airflow_magnus.ui.runs_page import rows_of
 
