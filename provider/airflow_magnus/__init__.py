@@ -17,6 +17,7 @@ _PUBLIC = {
     "StepMixin": "airflow_magnus.operators.step",
     "StepSettings": "airflow_magnus.operators.settings",
     "EndOfRun": "airflow_magnus.operators.terminal",
+    "file_asset": "airflow_magnus.operators.assets",
     "s3_endpoint": "airflow_magnus.operators.s3_endpoint",
     "mounted_buckets": "airflow_magnus.operators.s3_endpoint",
     "get_from_catalog": "airflow_magnus.api",

@@ -50,9 +50,15 @@ _OPTIONS = {
     ),
     "run_log_url": _option(
         "Where the button *Run log* of a task leads: a URL with {run_id}, {dag_id} and {airflow_run_id}."
-        " When empty, the page of the DAG run.\n",
+        " When empty, the tab Run log of the DAG run.\n",
         "",
         example="https://console.example.com/browser/my-bucket/run-log/{run_id}.json",
+    ),
+    "catalog_url": _option(
+        "Where the button *Catalog folder* of a task leads: a URL with {bucket} and {prefix}, of the browser of your"
+        " buckets. When empty, a page that says where the folder is.\n",
+        "",
+        example="https://console.example.com/buckets/{bucket}?prefix={prefix}",
     ),
     "jupyter_url": _option(
         "URL of a Jupyter server whose contents are airflow_magnus.jupyter.S3ContentsManager's. Tasks have a button"
@@ -60,6 +66,12 @@ _OPTIONS = {
         " the folder of runs. When empty, there is no such button.\n",
         "",
         example="https://jupyter.example.com",
+    ),
+    "asset_events": _option(
+        "How many files of one task, beside those that its put names, become asset events of Airflow. Of a task that"
+        " puts more, only those that are named become some. 0: tasks have no assets.\n",
+        "100",
+        "integer",
     ),
     "cache_plans": _option(
         "Keep checked pipelines in magnus/plans below Airflow's home, readable by Airflow's own user alone, so that a"
@@ -90,8 +102,9 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": connection_types(),
         "extra-links": [
             "airflow_magnus.operators.links.RunLogLink",
+            "airflow_magnus.operators.links.DataLink",
+            "airflow_magnus.operators.links.CatalogLink",
             "airflow_magnus.operators.links.JupyterLink",
-            "airflow_magnus.operators.links.RerunLink",
         ],
         "secrets-backends": ["airflow_magnus.secrets_backend.DotenvSecretsBackend"],
         "cli": ["airflow_magnus.airflow_cli.get_cli_commands"],

@@ -238,7 +238,7 @@ def test_lengths_of_time_in_default_args_are_read_as_those_of_steps(
 
 def test_schedule_may_be_assets_or_a_preset(folder: Path) -> None:
     for name, schedule in (
-        ("assets", {"assets": ["s3://b/k", "orders"]}),
+        ("assets", {"assets": ["s3://b/k", "orders", {"pipeline": "a b", "file": "c/d.csv"}]}),
         ("preset", "@daily"),
         ("none", None),
     ):
@@ -249,7 +249,11 @@ def test_schedule_may_be_assets_or_a_preset(folder: Path) -> None:
         "CronTriggerTimetable",
     ]
     asset_condition = dags["assets"].timetable.asset_condition
-    assert {asset.uri for asset in asset_condition.objects} == {"s3://b/k", "orders"}
+    assert {asset.uri for asset in asset_condition.objects} == {
+        "s3://b/k",
+        "orders",
+        "x-magnus://a%20b/c/d.csv",
+    }
     for dag in dags.values():
         assert round_trip(dag).dag_id == dag.dag_id
 

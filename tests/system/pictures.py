@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 SWITCHES = [
     "--no-sandbox",
@@ -21,12 +21,20 @@ SWITCHES = [
 
 
 @contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    program = shutil.which("chromium")
+    assert program, "chromium is not installed: `make test-all` installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@contextmanager
 def signed_in(base_url: str, user: str, password: str) -> Iterator[Page]:
     """A page of Airflow's UI, signed in by the simple auth manager's form."""
-    chromium = shutil.which("chromium")
-    assert chromium, "chromium is not installed: `make test-all` installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{base_url}/auth/login")
         page.fill("input[name=username]", user)
@@ -34,7 +42,6 @@ def signed_in(base_url: str, user: str, password: str) -> Iterator[Page]:
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "/login" not in url)
         yield page
-        browser.close()
 
 
 def take(page: Page, url: str, target: Path, *, wait_for: str = "", settle_ms: int = 2500) -> None:

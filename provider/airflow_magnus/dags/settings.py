@@ -73,10 +73,19 @@ def _schedule(value: Any, zone: str | None) -> Any:
             return _cron(str(value), zone)
         return value
     if "assets" in value:
-        from airflow.sdk import Asset
-
-        return [Asset(uri) if "://" in uri else Asset(name=uri) for uri in value["assets"]]
+        return [_asset(given) for given in value["assets"]]
     return _cron(value["cron"], value.get("timezone") or zone or "UTC")
+
+
+def _asset(given: str | Mapping[str, str]) -> Any:
+    """An asset by its URI, by its name, or as a file of a pipeline."""
+    from airflow.sdk import Asset
+
+    from airflow_magnus.operators.assets import file_asset
+
+    if isinstance(given, str):
+        return Asset(given) if "://" in given else Asset(name=given)
+    return file_asset(given["pipeline"], given["file"])
 
 
 def _cron(text: str, zone: str) -> Any:

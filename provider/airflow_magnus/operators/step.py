@@ -40,6 +40,7 @@ from airflow_magnus.operators.run import header_of, scheduler_ids
 from airflow_magnus.operators.session import StepSession
 from airflow_magnus.operators.settings import StepSettings
 from airflow_magnus.operators.surroundings import surroundings
+from airflow_magnus.operators.telling import TellsOfFiles
 from airflow_magnus.operators.template_fields import SHOWN, shown_fields
 from airflow_magnus.operators.workspace import Workspace
 from airflow_magnus.pipeline.model import CatalogRequest
@@ -47,9 +48,11 @@ from airflow_magnus.runlog.records import AttemptClosed
 from airflow_magnus.runlog.run_places import place_of_run
 
 log = logging.getLogger(__name__)
+_OWN_OPERATORS = "airflow_magnus.operators."
+"""Where the operators are that the plugin names."""
 
 
-class StepMixin:
+class StepMixin(TellsOfFiles):
     """Put in front of any operator class: ``class QueryStep(StepMixin, SQLExecuteQueryOperator): ...``.
 
     :param step: see :class:`StepSettings`.
@@ -58,7 +61,7 @@ class StepMixin:
     is kept only if it was put by :func:`airflow_magnus.put_in_catalog`.
     """
 
-    operator_extra_links = links_of_steps()
+    operator_extra_links: ClassVar[tuple[Any, ...]] = ()
     overwrite_rtif_after_execution = True
     is_magnus_step = True
     reads_environment = True
@@ -76,6 +79,7 @@ class StepMixin:
         if own is not None and not getattr(own, "is_magnus_attempt", False):
             cls.execute = as_attempt(own)  # type: ignore[method-assign]
         cls.template_fields, cls.template_fields_renderers = shown_fields(cls)
+        cls.operator_extra_links = links_of_steps(by_plugin=cls.__module__.startswith(_OWN_OPERATORS))
 
     # Of the class: Airflow looks at each attribute that is set on a task, and a DAG has thousands.
     run_parameters: Mapping[str, Any] | None = None
@@ -95,6 +99,7 @@ class StepMixin:
         self.step.endpoint  # noqa: B018 - wrong ones are refused where the DAG is made
         self.catalog_get = tuple(self.step.get)
         self.catalog_put = tuple(self.step.put)
+        self.expect_files()
 
     @property
     def step_name(self) -> str:
@@ -150,6 +155,7 @@ class StepMixin:
                 session.put_outputs()
                 closed = session.closed("SUCCESS", identities=code_identities(self._code_folder, context))
             run_log.close(run_id, closed)
+            self.tell_of_files(context, session.header, closed, was_run=self._taken is None)
             session.endpoint.drop()
             if self.step.is_cached and closed.fingerprint:
                 run_log.keep_fingerprint(run_id, closed)
@@ -305,6 +311,7 @@ class StepMixin:
                 identities = code_identities(self._code_folder, context)
                 closed = self._session.closed("FAIL", message, identities)
                 self._session.services.run_log.close(self._session.header.run_id, closed)
+                self.recorded = self._session.header, closed
                 self._session.forget_outputs()
             else:
                 record_unbegun(self, context, message)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_magnus.errors import MagnusError
 from airflow_magnus.hooks.services import OpenServices, ServiceSources
-from airflow_magnus.operators.links import RerunLink
+from airflow_magnus.operators.links import page_path
 from airflow_magnus.operators.place import StepPlace, is_written_by_hand, place_in_dag
 from airflow_magnus.operators.record_task import RecordTask
 from airflow_magnus.operators.run import RunSettings, scheduler_ids
@@ -111,7 +111,6 @@ class FailNode(TerminalNode):
 
     ui_color = "#fbe3e0"
     deciding = frozenset({"failed"})
-    operator_extra_links = (RerunLink(),)
     is_description = True
 
     def __init__(self, *, success_task_id: str, **kwargs: Any) -> None:
@@ -131,7 +130,7 @@ class FailNode(TerminalNode):
             raise AirflowSkipException("the pipeline's success node was reached")
         histories = self.end_run(context)
         if self.services.uses_airflow:
-            page = RerunLink().get_link(self, ti_key=context["ti"])
+            page = page_path("rerun", context["ti"].dag_id, context["ti"].run_id)
             log.info("to start again from where it failed, see the plan at %s", page)
         failed = [history for history in histories.values() if history.status == "FAIL"]
         reasons = [

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_magnus.pipeline.assets import file_named
 from airflow_magnus.pipeline.cursor import Cursor, described, unknown
 from airflow_magnus.pipeline.values import check_timezone, check_values, given
 
@@ -44,6 +45,7 @@ PRESETS = (
     "@midnight",
 )
 _OWN_CHECKS = ("dag_id", "schedule")
+_ASSET_KEYS = ("pipeline", "file")
 _SCHEDULE_KEYS = ("assets", "cron", "timezone")
 _DAG_ID = re.compile(r"[A-Za-z0-9_.-]{1,250}")
 _REFUSED = {
@@ -101,17 +103,43 @@ def _check_schedule(entry: Cursor) -> None:
     if entry.has("assets") == entry.has("cron"):
         if entry.has("cron") or all(entry.lacks(key, _SCHEDULE_KEYS) for key in ("assets", "cron")):
             entry.fault(
-                "write either assets: [URI or name, …] or cron: TEXT with timezone: NAME", at_key=True
+                "write either assets: [URI, name or {pipeline: NAME, file: PATH}, …] or cron: TEXT with timezone: NAME",
+                at_key=True,
             )
     elif entry.has("assets"):
-        if entry.at("assets").as_texts() == ():
-            entry.at("assets").fault("must name at least one asset")
+        _check_assets(entry.at("assets"))
         if entry.has("timezone"):
             entry.at("timezone").fault("timezone belongs to cron; remove it", at_key=True)
     else:
         _check_cron(entry.at("cron"))
         if entry.has("timezone"):
             check_timezone(entry.at("timezone"))
+
+
+def _check_assets(entry: Cursor) -> None:
+    """A list of texts, and of files of pipelines."""
+    if not isinstance(entry.value, list):
+        entry.as_texts()
+        return
+    if not entry.value:
+        entry.fault("must name at least one asset")
+    for item in map(entry.at, range(len(entry.value))):
+        if not isinstance(item.value, dict):
+            item.as_text()
+            continue
+        item.check_keys(_ASSET_KEYS)
+        for key in _ASSET_KEYS:
+            if item.has(key):
+                item.at(key).as_text()
+            elif item.lacks(key, _ASSET_KEYS):
+                item.fault(
+                    f"{key} is missing: a file of a pipeline is written {{pipeline: NAME, file: PATH}}"
+                )
+        file = item.at("file").value
+        if isinstance(file, str) and file.strip() and file_named(file) != file:
+            item.at("file").fault(
+                f'"{file}" is no name of one file: write it as the pipeline puts it, without "*", "?", "[" and "./"'
+            )
 
 
 def _check_cron(entry: Cursor) -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_magnus.ui.api import router as api
 from airflow_magnus.ui.api_pages import router as api_pages
+from airflow_magnus.ui.catalog_page import router as catalog
 from airflow_magnus.ui.compare_page import router as compare
 from airflow_magnus.ui.data_page import router as data
 from airflow_magnus.ui.files_page import router as files
@@ -55,7 +56,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for router in (rerun, runs, run, compare, pipeline, files, data, provenance, api, api_pages):
+    for router in (rerun, runs, run, compare, pipeline, files, data, provenance, catalog, api, api_pages):
         app.include_router(router)
     return app
 

@@ -14,6 +14,7 @@ from airflow_magnus.runlog.run_query import RunQuery
 from airflow_magnus.runlog.summaries import RunSummary
 from airflow_magnus.ui.access import READS_RUN, User, may_read_runs_of
 from airflow_magnus.ui.comparison import Comparison, TextDifference, look, text_difference
+from airflow_magnus.ui.found_runs import find_run
 from airflow_magnus.ui.readable import readable
 from airflow_magnus.ui.responses import PageError, in_time, page
 from airflow_magnus.ui.runs_page import rows_of
@@ -89,6 +90,8 @@ def _choice(request: Request, user: Any, dag_id: str, run_id: str, wanted: str, 
     may = readable(user)
     found = may.run(dag_id, run_id)
     this = found[1] if found else None
+    if this is None:  # it may be too new for the index; one that is none of the DAG's is not there
+        find_run(dag_id, run_id)
     if wanted == _LAST_SUCCESS:
         success = _last_success(may.runs, dag_id, this, run_id)
         if success is not None:

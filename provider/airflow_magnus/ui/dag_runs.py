@@ -166,6 +166,15 @@ def dag_run_facts(dag_id: str, run_id: str) -> DagRunFacts:
         )
 
 
+def has_failed(dag_id: str, run_id: str) -> bool:
+    """Whether a DAG run has ended as failed."""
+    from sqlalchemy import select
+
+    with create_session(scoped=False) as session:
+        state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+    return str(state) == "failed"
+
+
 def start_run(dag_id: str, conf: Mapping[str, Any], note: str, user: Any, request: Request) -> str:
     """Start a DAG run by Airflow's own route, with all its checks; gives the new run's id.
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
+from airflow_magnus.ui.task_links import links
+
 PREFIX = "/magnus"
 
 
@@ -58,3 +60,4 @@ class MagnusPlugin(AirflowPlugin):
         _view("Run log", "dag_run", "runs/{DAG_ID}/{RUN_ID}", "run-log"),
         _view("Data", "task_instance", "data/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}", "data"),
     ]
+    operator_extra_links: ClassVar[list[Any]] = links()

@@ -80,10 +80,15 @@ def no_run_log(run_id: str, store: RunLogStore) -> PageError:
     return PageError(
         404,
         f"There is no run log of {run_id}",
-        f"It was looked for in {store.location}, as a new run of the DAG would. If the workers keep it in a "
+        f"It was looked for in {_told(store.location)}, as a new run of the DAG would. If the workers keep it in a "
         "folder that this server does not share with them, make a connection magnus_run_log_default that "
         "all can reach. If the DAG's run log was moved since, only the old place has this run.",
     )
+
+
+def _told(location: str) -> str:
+    """Where a store is, without a path of this machine."""
+    return location if "://" in location else "a folder of this server"
 
 
 def stores_unreadable(error: MagnusError) -> PageError:

@@ -31,7 +31,14 @@ def test_airflow_settings_are_kept_when_correct(load, step_text) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", ["'@daily'", "'0 6 * * *'", "{assets: ['s3://a', b]}", "{cron: '@hourly', timezone: UTC}"]
+    "schedule",
+    [
+        "'@daily'",
+        "'0 6 * * *'",
+        "{assets: ['s3://a', b]}",
+        "{assets: [a, {pipeline: orders, file: out/report.csv}]}",
+        "{cron: '@hourly', timezone: UTC}",
+    ],
 )
 def test_schedule_is_accepted_when_form_is_known(load, step_text, schedule: str) -> None:
     assert "schedule" in load(f"{step_text()}airflow: {{schedule: {schedule}}}\n").airflow
@@ -49,6 +56,10 @@ def test_schedule_is_accepted_when_form_is_known(load, step_text, schedule: str)
         ("airflow: {schedule: 5}", "must be cron text"),
         ("airflow: {schedule: {assets: []}}", "must name at least one asset"),
         ("airflow: {schedule: {assets: a}}", "write a list, ['a']"),
+        ("airflow: {schedule: {assets: [5]}}", "must be text, not the number 5"),
+        ("airflow: {schedule: {assets: [{pipeline: a}]}}", "airflow.schedule.assets[0]: file is missing"),
+        ("airflow: {schedule: {assets: [{pipelines: a, file: b}]}}", 'the nearest is "pipeline"'),
+        ("airflow: {schedule: {assets: [{pipeline: a, file: 'b/*'}]}}", '"b/*" is no name of one file'),
         ("airflow: {schedule: {asets: [a]}}", 'unknown key "asets"; the nearest is "assets"'),
         ("airflow: {schedule: {cron: '@daily', timezone: Mars}}", '"Mars" is no time zone'),
         ("airflow: {start_date: soon}", "must be a date such as 2024-01-31"),
