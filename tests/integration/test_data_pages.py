@@ -106,7 +106,7 @@ def test_tab_compares_with_the_steps_before(client: Callable[..., Client], runs:
 
 def test_tab_of_the_first_run_compares_with_none(client: Callable[..., Client], runs: list[RunLog]) -> None:
     said = words(client("admin").get(data_url(runs[0], "make")).text)
-    assert "No earlier run of this pipeline has files of this step" in said
+    assert "In no earlier run of this pipeline this step has read or written a file" in said
 
 
 def test_tab_of_a_task_without_files_and_of_what_is_no_step(

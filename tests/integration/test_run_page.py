@@ -254,7 +254,7 @@ def test_run_of_the_command_line_belongs_to_the_dag_of_its_pipeline(
     mine = client("admin").get(f"/magnus/runs/{DAG_ID}/20260101-mine")
     assert (mine.status_code, "No step has begun yet" in words(mine.text)) == (200, True)
     other = client("admin").get(f"/magnus/runs/{DAG_ID}/20260101-other")
-    assert (other.status_code, "There is no run log of" in words(other.text)) == (404, True)
+    assert (other.status_code, "There is no run " in words(other.text)) == (404, True)
 
 
 def test_run_is_found_by_the_run_logs_id_also_when_it_was_deleted_in_airflow(
@@ -307,10 +307,10 @@ def test_removed_files_are_told_of(client: Clients, runs: tuple[RunLog, RunLog],
 def test_other_runs_and_dags_are_not_found(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
     admin = client("admin")
     for path, told in (
-        (f"{DAG_ID}/nothing", "There is no run log of nothing"),
-        (f"{DAG_ID}/%3Cb%3Ex", "There is no run log of <b>x"),
+        (f"{DAG_ID}/nothing", "There is no run nothing of the DAG"),
+        (f"{DAG_ID}/%3Cb%3Ex", "There is no run <b>x of the DAG"),
         ("no-dag/nothing", "There is no DAG no-dag"),
-        (f"{DAG_ID}/another-dag.manual__1", "There is no run log of"),
+        (f"{DAG_ID}/another-dag.manual__1", "There is no run another-dag.manual__1 of"),
     ):
         answer = admin.get(f"/magnus/runs/{path}")
         assert (answer.status_code, told in words(answer.text)) == (404, True), path
@@ -477,6 +477,39 @@ def test_dag_of_others_is_told_kindly(client: Clients, runs: tuple[RunLog, RunLo
     for path in ("pipelines/dag-of-others", "runs/dag-of-others/any"):
         answer = client("admin").get(f"/magnus/{path}")
         assert (answer.status_code, "is not made of a pipeline file" in words(answer.text)) == (404, True)
+
+
+def test_dag_of_a_refused_file_shows_its_faults(
+    client: Clients, runs: tuple[RunLog, RunLog], run_dag: Any, tmp_path: Path
+) -> None:
+    from airflow_magnus.dags.invalid import invalid_dag
+    from airflow_magnus.errors import Fault
+
+    dag = invalid_dag(
+        "refused", tmp_path / "refused.yaml", [Fault(None, "dag.steps.a", "leads to <nowhere>")]
+    )
+    with pytest.raises(Exception, match=r"\w"):
+        run_dag(dag)
+    for path in ("pipelines/refused", "runs/refused/any"):
+        said = words(client("admin").get(f"/magnus/{path}").text)
+        assert "The pipeline file of refused is refused" in said
+        assert "dag.steps.a: leads to <nowhere>" in said
+
+
+def test_failure_stands_on_top(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    said = words(client("admin").get(url(runs[1])).text)
+    assert said.index("Step use failed: command exited with status 1 <b>oh</b>") < said.index("Parameters")
+    assert "Step use failed" not in words(client("admin").get(url(runs[0])).text)
+
+
+def test_run_that_nobody_knows_is_said_to_be(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    said = words(client("admin").get(f"/magnus/runs/{DAG_ID}/nope").text)
+    assert f"There is no run nope of the DAG {DAG_ID}" in said
+
+
+def test_how_many_runs_were_ticked_is_told(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    picked = "&".join(f"run={DAG_ID}/{n}" for n in range(3))
+    assert "3 are ticked" in words(client("admin").get(f"/magnus/compare?{picked}").text)
 
 
 def test_store_out_of_reach_is_said_to_be(

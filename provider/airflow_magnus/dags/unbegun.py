@@ -47,7 +47,10 @@ def _sentence(dag_id: str, run_id: str, state: str, tasks: list[tuple[str, str]]
     states = {its for _, its in tasks}
     failed = next((task for task, its in tasks if its == "failed"), None)
     if "success" in states:
-        return f"{run}its pipeline keeps run logs elsewhere, name the place by --config-file or --conn-id"
+        return (
+            f"{run}if its pipeline keeps run logs elsewhere, name the place by --config-file or --conn-id; "
+            "else it was removed here"
+        )
     if failed is not None:
         return (
             f"{run}it never began, and the log of its task {failed!r} says why (a re-run that was refused, a store that "

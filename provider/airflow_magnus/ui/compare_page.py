@@ -34,8 +34,9 @@ async def compare_picked(
     """
     picked = [one.split("/") for one in run or []]
     if len(picked) != 2 or any(len(one) != 2 for one in picked):
+        ticked = {0: "None is ticked", 1: "One is ticked"}.get(len(picked), f"{len(picked)} are ticked")
         raise PageError(
-            400, "Pick two runs", "Go back to the list, tick two of its runs, then press Compare two."
+            400, "Pick two runs", f"{ticked}. Go back to the list, tick two, then press Compare two."
         )
     (dag_id, run_id), (other_dag, other) = ([unquote(part) for part in one] for one in picked)
     return RedirectResponse(_address(request, dag_id, run_id, other_dag, other), 303)

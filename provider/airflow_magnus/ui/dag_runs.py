@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,7 @@ class DagFacts:
     :param is_gone: its file was removed, or cannot be read any more; its runs may still be looked at.
     :param pipelines: the pipelines in it; none in a DAG that is not of this package.
     :param defaults: of its params; None where there is none.
+    :param faults: of its pipeline file, which is refused for them.
     """
 
     dag_id: str
@@ -41,6 +42,7 @@ class DagFacts:
     is_gone: bool
     pipelines: tuple[Description, ...]
     defaults: Mapping[str, Any]
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def dag_facts(dag_id: str) -> DagFacts:
             is_gone=bool(model.is_stale) or dag is None,
             pipelines=() if dag is None else tuple(_descriptions(dag)),
             defaults={} if dag is None else dict(dag.params.dump()),
+            faults=() if dag is None else tuple(_faults(dag)),
         )
 
 
@@ -209,6 +212,13 @@ def _description(dag: Any) -> Description:
 
 def _descriptions(dag: Any) -> list[Description]:
     return [read for task in dag.tasks if (read := read_description(getattr(task, "doc_json", None)))]
+
+
+def _faults(dag: Any) -> Iterator[str]:
+    """What is wrong with the pipeline file of a DAG that stands for one that is refused."""
+    for task in dag.tasks:
+        if task.task_type == "FileFault":
+            yield str(getattr(task, "fault", ""))
 
 
 @functools.cache

@@ -16,10 +16,11 @@ from airflow_magnus.stores.remembered import PartsMemory
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.ui.dag_runs import AirflowRun, DagFacts, airflow_runs, dag_facts
 from airflow_magnus.ui.responses import PageError
-from airflow_magnus.ui.run_stores import header_of_dag_run, no_run_log, open_stores, stores_unreadable
+from airflow_magnus.ui.run_stores import header_of_dag_run, open_stores, stores_unreadable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_MOST_FAULTS = 10
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,21 @@ def _header(
         else:
             if is_of_dag(header, scoped, description):
                 return header
-            raise no_run_log(run_id, store)
+            raise _no_run(dag, run_id)
+        try:
+            return header_of_dag_run(store, wanted, scoped, run_id)
+        except PageError as error:
+            raise _no_run(dag, run_id) from error
     return header_of_dag_run(store, wanted, scoped, run_id)
+
+
+def _no_run(dag: DagFacts, run_id: str) -> PageError:
+    return PageError(
+        404,
+        f"There is no run {run_id} of the DAG {dag.dag_id}",
+        "Neither Airflow nor the run log of the DAG knows it: it was removed from both, or the address is wrong. "
+        "Choose a run from the list of runs.",
+    )
 
 
 def _airflow_run_of(dag: DagFacts, header: RunHeader) -> AirflowRun | None:
@@ -131,6 +145,14 @@ def not_of_a_pipeline(dag: DagFacts) -> PageError:
             f"The DAG {dag.dag_id} is gone",
             "Its file was removed, renamed or cannot be read any more, so nobody knows where its run logs are. "
             "Put it back and wait until Airflow shows the DAG again.",
+        )
+    if dag.faults:
+        told = "; ".join(dag.faults[:_MOST_FAULTS])
+        more = f"; and {len(dag.faults) - _MOST_FAULTS} more" if len(dag.faults) > _MOST_FAULTS else ""
+        return PageError(
+            404,
+            f"The pipeline file of {dag.dag_id} is refused",
+            f"{told}{more}. Mend the file: the pipeline is shown when Airflow has read it again.",
         )
     return PageError(
         404,

@@ -61,7 +61,7 @@ def header_of_dag_run(store: RunLogStore, wanted: str, scoped_dag_id: str, run_i
         if (header.scheduler.get("dag_id"), header.scheduler.get("run_id")) == (scoped_dag_id, run_id):
             found = header
     if found is None:
-        raise no_run_log(run_id, store)
+        raise _no_run_log(run_id, store)
     return found
 
 
@@ -75,14 +75,15 @@ def _named_so(store: RunLogStore, wanted: str, scoped_dag_id: str, run_id: str) 
             return
 
 
-def no_run_log(run_id: str, store: RunLogStore) -> PageError:
+def _no_run_log(run_id: str, store: RunLogStore) -> PageError:
     """That a run has no run log in the store, and where it may be."""
     return PageError(
         404,
         f"There is no run log of {run_id}",
         f"It was looked for in {_told(store.location)}, as a new run of the DAG would. If the workers keep it in a "
         "folder that this server does not share with them, make a connection magnus_run_log_default that "
-        "all can reach. If the DAG's run log was moved since, only the old place has this run.",
+        "all can reach. If the DAG's run log was moved since, only the old place has this run; if somebody removed "
+        "the run there, it is gone.",
     )
 
 

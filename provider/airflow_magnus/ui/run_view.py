@@ -21,6 +21,7 @@ ROWS = 100
 """Lines of the tree on one page."""
 _MOST_PARAMETERS = 200
 _DEEPEST = 8
+_MOST_FAILURES = 5
 _SHORTEST_PAUSE, _PAUSES = 5, 10
 
 
@@ -102,6 +103,14 @@ class RunView:
     def goes_on(self) -> bool:
         """Whether something may still change."""
         return self.log.status == "PROCESSING"
+
+    @property
+    def failures(self) -> list[StepLog]:
+        """The steps that failed, as far in as it goes; of a run that has failed. The first of them."""
+        if self.log.status != "FAIL":
+            return []
+        failed = [node.step for node in self.tree.nodes if node.step and node.step.status == "FAIL"]
+        return [one for one in failed if not one.branches][:_MOST_FAILURES]
 
     @property
     def files(self) -> tuple[int, int]:

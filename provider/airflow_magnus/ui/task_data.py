@@ -145,9 +145,10 @@ def _all_steps(log: RunLog) -> Iterator[StepLog]:
 
 
 def _run_before(run: FoundRun, step: str, view: IndexView) -> RunSummary | None:
-    """The last run of the same pipeline that began before this one and in which the step read or wrote something.
+    """The last run of the same pipeline that began before this one and in which the step itself read or wrote something.
 
-    Of the runs before only some are looked at: a step that never has files has none.
+    A run that took over what the step had made does not say what it had read. Of the runs before only some are looked
+    at: a step that never has files has none.
     """
     this = view.summaries.get(run.header.run_id)
     if this is None:
@@ -159,7 +160,11 @@ def _run_before(run: FoundRun, step: str, view: IndexView) -> RunSummary | None:
         if other.place < this.place and (other.dag_id, other.pipeline) == kind
     )
     looked_at = islice(earlier, _MOST_BEFORE)
-    return next((other for other in looked_at if _of_step(view.uses_of(other.run_id), step)), None)
+    return next((other for other in looked_at if _ran(view.uses_of(other.run_id), step)), None)
+
+
+def _ran(uses: Iterable[FileUse], step: str) -> bool:
+    return any(use.step == step and use.direction != "restored" for use in uses)
 
 
 def _of_step(uses: Iterable[FileUse], step: str) -> dict[tuple[str, str], str]:
