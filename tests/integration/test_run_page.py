@@ -123,7 +123,7 @@ def test_page_shows_steps_files_and_parameters(client: Clients, runs: tuple[RunL
     answer = client("admin").get(url(runs[1]))
     assert answer.status_code == 200, words(answer.text)
     said = words(answer.text)
-    assert "Run log fail" in said
+    assert "Run log failed" in said
     assert "Files 1, 10 B" in said
     assert "x 2 2 given" in said
     assert 'regions ["eu", "us"] ["eu", "us"] default' in said
@@ -552,3 +552,35 @@ def test_rerun_shows_what_it_has_taken_over(
     assert "x 2 2 taken over y 5 5 taken over z 6 6 default" in said
     listed = words(client("admin").get("/magnus/runs?pipeline=page-of-rerun").text)
     assert re.search(r"re-run of \S+ .*? 2 7 B", listed), listed
+
+
+def test_runs_are_counted_with_the_pipelines_that_have_some(
+    client: Clients, runs: tuple[RunLog, RunLog]
+) -> None:
+    said = words(client("admin").get(f"/magnus/runs?pipeline={DAG_ID}").text)
+    count = re.search(r"Runs (\d+) runs of 1 pipeline ", said)
+    assert count, said
+    none = words(client("admin").get(f"/magnus/runs?pipeline={DAG_ID}&text=nothing-like-this").text)
+    assert "0 runs of 0 pipelines" in none
+
+
+def test_address_that_is_no_page_leads_to_those_that_are(client: Clients) -> None:
+    admin = client("admin")
+    missing = admin.get("/magnus/nope")
+    assert missing.status_code == 404
+    for path in ("runs", "provenance", "api/docs"):
+        assert f"<code>/magnus/{path}</code>" in missing.text
+    first = admin.get("/magnus/")
+    assert (first.status_code, first.headers["location"]) == (303, "/magnus/runs")
+
+
+def test_names_in_texts_are_marked_and_nothing_else(client: Clients) -> None:
+    docs = client("admin").get("/magnus/api/docs").text
+    assert "`" not in docs
+    assert "<code>magnus runlog diff --json</code>" in docs
+
+
+def test_page_of_the_catalog_folder_leads_to_the_files(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("admin").get(f"/magnus/catalog/{place(runs[0])}").text
+    assert f'href="/magnus/files/{place(runs[0])}/a.txt"' in page
+    assert f'href="/magnus/runs/{place(runs[0])}#steps"' in page
