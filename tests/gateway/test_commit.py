@@ -170,7 +170,7 @@ def test_a_write_that_is_on_its_way_is_waited_for(catalog: Catalog) -> None:
         def slowly() -> Iterator[bytes]:
             yield b"first"
             begun.set()
-            time.sleep(1.5)
+            time.sleep(3)
             yield b"second"
 
         url = client.generate_presigned_url("put_object", Params={"Bucket": "out", "Key": "slow"})
@@ -178,6 +178,7 @@ def test_a_write_that_is_on_its_way_is_waited_for(catalog: Catalog) -> None:
         writer = threading.Thread(target=lambda: answers.append(_put_slowly(url, slowly(), 11)))
         writer.start()
         begun.wait(10)
+        time.sleep(1)  # what was sent reaches the gateway
         [entry] = commit(gateway, catalog.client, "somewhere", RUN, "attempt", {})
         writer.join()
     assert (answers, entry.size) == ([200], 11)
