@@ -204,7 +204,7 @@ def _cut(text: str, room: float) -> str:
 
 
 def _length(text: str) -> float:
-    """About how long a text is drawn in a sans serif font, in sizes of that font."""
+    """About how long a text is drawn, in sizes of the font: of DejaVu Sans, as others are narrower."""
     return sum(map(_character, text))
 
 
@@ -215,4 +215,4 @@ def _character(one: str) -> float:
         return 0.95
     if one == "…" or unicodedata.east_asian_width(one) in "WF":
         return 1.05
-    return 0.72 if one.isupper() else 0.6
+    return 0.75 if one.isupper() else 0.64
