@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_execute(commands.add_parser("execute", help="run a pipeline here", allow_abbrev=False))
     add_plan(commands.add_parser("plan", help="what a re-run would do, without running", allow_abbrev=False))
     validate = commands.add_parser("validate", help="name every fault of pipeline files", allow_abbrev=False)
-    validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    validate.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder of pipeline files")
     add_var_file(validate)
     validate.set_defaults(handler=_validate)
     show = commands.add_parser("show", help="the graph of a pipeline, as text or Mermaid", allow_abbrev=False)
@@ -88,22 +88,18 @@ def _add_dags(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(options: argparse.Namespace, _: list[str]) -> int:
-    from airflow_magnus.dags.kinds import unsupported
-    from airflow_magnus.pipeline.parser import check_pipeline, load_pipeline
+    from airflow_magnus.dags.checking import check_files
     from airflow_magnus.pipeline.variables import read_variables
 
-    variables = read_variables(options.var_file, os.environ)
-    total, folder = 0, Path.cwd()
-    for file in options.files:
-        faults, warnings = check_pipeline(file, variables=variables, base=folder)
-        faults = faults or tuple(unsupported(load_pipeline(file, variables=variables, base=folder).graph))
-        total += len(faults)
-        for fault in faults:
+    total = 0
+    for checked in check_files(options.files, read_variables(options.var_file, os.environ), Path.cwd()):
+        total += len(checked.faults)
+        for fault in checked.faults:
             _tell(str(fault))
-        for warning in warnings:
+        for warning in checked.warnings:
             _tell(f"{warning} (warning)")
-        if not faults:
-            _tell(f"{file}: valid")
+        if not checked.faults:
+            _tell(f"{checked.file}: valid")
     return REFUSED if total else 0
 
 

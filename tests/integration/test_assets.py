@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from airflow_magnus import load_pipelines
 from airflow_magnus.dags import embedded
 from airflow_magnus.dags.builder import pipeline_dag
-from pipelines import function, linear, mapped, shell
+from pipelines import function, linear, mapped, only, shell
 
 Events = list[tuple[str, dict[str, Any]]]
 RunFile = Callable[..., Events]
@@ -168,3 +169,68 @@ def test_magnus_execute_knows_no_assets(execute: Callable[..., Any], airflow_hom
     assert log.status == "SUCCESS"
     assert embedded._current is not None
     assert all(not task.outlets for task in embedded._current.tasks)
+
+
+def waiting_for(pipeline: str) -> str:
+    return only(
+        shell("true"),
+        airflow={"schedule": {"assets": ["x-own://a", {"pipeline": pipeline, "file": "report.csv"}]}},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A pipeline whose name, file name and DAG id are three names, and one called as its file."""
+    made = tmp_path / "pipelines"
+    made.mkdir()
+    text = linear({"make": shell("true")}, airflow={"dag_id": "daily-orders"})
+    (made / "orders.yaml").write_text(text.replace("dag:", "dag:\n  name: Orders of the day", 1))
+    (made / "plain.yaml").write_text(linear({"make": shell("true")}))
+    return made
+
+
+@pytest.mark.parametrize("name", ["orders", "daily-orders"])
+def test_schedule_by_another_name_of_a_pipeline_is_a_fault(
+    folder: Path, magnus: Callable[..., tuple[int, str, str]], name: str
+) -> None:
+    (folder / "after.yaml").write_text(waiting_for(name))
+    dags = load_pipelines(folder, {})
+    assert sorted((dag_id, "invalid" in dag.tags) for dag_id, dag in dags.items()) == [
+        ("after", True),
+        ("daily-orders", False),
+        ("plain", False),
+    ]
+    (fault,) = [task.fault for task in dags["after"].tasks]
+    assert f'no pipeline has the name "{name}"' in fault
+    assert 'orders.yaml has the name "Orders of the day"' in fault
+    line = (folder / "after.yaml").read_text().split(f"pipeline: {name}")[0].count("\n") + 1
+    assert f"after.yaml:{line}:" in fault
+    code, out, _ = magnus("validate", str(folder))
+    assert code == 2
+    assert fault in out
+    assert f"{folder / 'orders.yaml'}: valid" in out
+    assert magnus("validate", str(folder / "after.yaml"))[0] == 0, "nothing is known of other files"
+
+
+@pytest.mark.parametrize("name", ["Orders of the day", "plain", "after"])
+def test_schedule_by_the_name_of_a_pipeline_is_none(folder: Path, name: str) -> None:
+    (folder / "after.yaml").write_text(waiting_for(name))
+    assert "invalid" not in load_pipelines(folder, {})["after"].tags
+
+
+def test_pipeline_that_may_be_in_another_folder_is_a_warning(
+    folder: Path, magnus: Callable[..., tuple[int, str, str]]
+) -> None:
+    (folder / "after.yaml").write_text(waiting_for("orders of the dai"))
+    assert "invalid" not in load_pipelines(folder, {})["after"].tags
+    code, out, _ = magnus("validate", str(folder))
+    assert code == 0
+    assert 'did you mean "Orders of the day"?' in out
+    assert "(warning)" in out
+
+
+def test_show_says_the_name_that_others_wait_for(
+    folder: Path, magnus: Callable[..., tuple[int, str, str]]
+) -> None:
+    _, out, _ = magnus("show", str(folder / "orders.yaml"))
+    assert out.splitlines()[0] == "name: Orders of the day"

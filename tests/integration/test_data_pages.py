@@ -264,7 +264,7 @@ def test_file_of_a_collected_run_is_said_to_be_gone(
         said = words(client("admin").get(file_url(runs[0], "a.csv")).text)
     finally:
         mark.unlink()
-    assert "were removed by `magnus catalog gc` of" in said
+    assert "were removed by magnus catalog gc of" in said
 
 
 def test_file_that_the_run_does_not_have_is_404(client: Callable[..., Client], runs: list[RunLog]) -> None:

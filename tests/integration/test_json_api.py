@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,35 @@ def test_documentation_is_for_those_who_are_signed_in(site: Any, admin: Any) -> 
     assert "bytes_stored" in page.text
     assert client_of(site).get("/magnus/api/openapi.json").status_code == 401
     assert client_of(site).get("/magnus/api/docs").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/magnus/api/v1/nope", 404), ("POST", f"{V1}/runs", 405)]
+)
+def test_refusal_of_an_address_or_method_says_where_the_docs_are(
+    admin: Any, method: str, path: str, status: int
+) -> None:
+    answer = admin.request(method, path)
+    assert answer.status_code == status
+    assert "/magnus/api/docs" in answer.json()["what_to_do"]
+    assert "/magnus/api/openapi.json" in answer.json()["what_to_do"]
+
+
+def test_times_are_those_of_json_and_statuses_are_listed(admin: Any, runs: list[RunLog]) -> None:
+    shown = [admin.get(of_run(runs[1])).json(), *admin.get(f"{of_run(runs[1])}/steps").json()["steps"]]
+    times = [one[key] for one in shown for key in ("start", "end")]
+    times += [one["time"] for one in admin.get(f"{of_run(runs[1])}/files").json()["files"]]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", one) for one in times)
+    document = admin.get("/magnus/api/openapi.json").json()
+    run = document["components"]["schemas"]["Run"]["properties"]
+    assert {"type": "string", "format": "date-time"} in run["start"]["anyOf"]
+    assert run["status"]["enum"] == ["SUCCESS", "FAIL", "PROCESSING"]
+    for path, least in (
+        (f"{V1}/runs", "PROCESSING"),
+        (f"{V1}/runs/{{dag_id}}/{{run_id}}/steps", "TRIGGERED"),
+    ):
+        asked = document["paths"][path.removeprefix("/magnus")]["get"]["parameters"]
+        (status,) = [one["schema"] for one in asked if one["name"] == "status"]
+        assert {least, "FAIL"} <= set(status["enum"])
+    assert admin.get(f"{V1}/runs?status=").status_code == 200
+    assert admin.get(f"{V1}/runs?status=nope").status_code == 400

@@ -19,6 +19,7 @@ from airflow_magnus.pipeline.model import ServiceSettings
 from airflow_magnus.runlog.records import RunLog
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.stores.services import open_run_log
+from pipelines import linear, shell
 from ui_stage import Client, words
 
 DAG_ID = "page-of-run"
@@ -122,8 +123,8 @@ def test_page_shows_steps_files_and_parameters(client: Clients, runs: tuple[RunL
     answer = client("admin").get(url(runs[1]))
     assert answer.status_code == 200, words(answer.text)
     said = words(answer.text)
-    assert "Run log fail" in said
-    assert "Files put 1, 10 B" in said
+    assert "Run log failed" in said
+    assert "Files 1, 10 B" in said
     assert "x 2 2 given" in said
     assert 'regions ["eu", "us"] ["eu", "us"] default' in said
     assert "Tag <i>bad</i>" in said
@@ -524,3 +525,62 @@ def test_store_out_of_reach_is_said_to_be(
     monkeypatch.setattr(run_stores, "open_services", out_of_reach)
     answer = client("admin").get(url(runs[0]))
     assert (answer.status_code, "The stores of this run cannot be read" in words(answer.text)) == (503, True)
+
+
+def test_rerun_shows_what_it_has_taken_over(
+    client: Clients, runs: tuple[RunLog, RunLog], store: RunLogStore, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    text = linear(
+        {
+            "make": shell("mkdir -p data; echo 1 > data/a; echo 22 > data/b", catalog={"put": ["a", "b"]}),
+            "use": shell(f"mkdir -p data; echo 333 > data/a; test -e {mended}", catalog={"put": ["a"]}),
+        },
+        parameters={"x": 1, "y": 5},
+    )
+    first = run_once(text, store, tmp_path, {"x": 2}, "page-of-rerun")
+    mended.touch()
+    rerun = run_once(
+        text.replace("y: 5", "y: 5\n  z: 6"), store, tmp_path, {"use_cached": first.run_id}, "page-of-rerun"
+    )
+    assert (first.status, rerun.status) == ("FAIL", "SUCCESS")
+    page = client("admin").get(url(rerun)).text
+    said = words(page)
+    assert "Files 2, 7 B 1 taken over" in said
+    assert "Files taken over 2 Name Size Digest (sha256) a 2 B" in said
+    assert f"/magnus/provenance/{place(rerun)}/b" in page
+    assert "x 2 2 taken over y 5 5 taken over z 6 6 default" in said
+    listed = words(client("admin").get("/magnus/runs?pipeline=page-of-rerun").text)
+    assert re.search(r"re-run of \S+ .*? 2 7 B", listed), listed
+
+
+def test_runs_are_counted_with_the_pipelines_that_have_some(
+    client: Clients, runs: tuple[RunLog, RunLog]
+) -> None:
+    said = words(client("admin").get(f"/magnus/runs?pipeline={DAG_ID}").text)
+    count = re.search(r"Runs (\d+) runs of 1 pipeline ", said)
+    assert count, said
+    none = words(client("admin").get(f"/magnus/runs?pipeline={DAG_ID}&text=nothing-like-this").text)
+    assert "0 runs of 0 pipelines" in none
+
+
+def test_address_that_is_no_page_leads_to_those_that_are(client: Clients) -> None:
+    admin = client("admin")
+    missing = admin.get("/magnus/nope")
+    assert missing.status_code == 404
+    for path in ("runs", "provenance", "api/docs"):
+        assert f"<code>/magnus/{path}</code>" in missing.text
+    first = admin.get("/magnus/")
+    assert (first.status_code, first.headers["location"]) == (303, "/magnus/runs")
+
+
+def test_names_in_texts_are_marked_and_nothing_else(client: Clients) -> None:
+    docs = client("admin").get("/magnus/api/docs").text
+    assert "`" not in docs
+    assert "<code>magnus runlog diff --json</code>" in docs
+
+
+def test_page_of_the_catalog_folder_leads_to_the_files(client: Clients, runs: tuple[RunLog, RunLog]) -> None:
+    page = client("admin").get(f"/magnus/catalog/{place(runs[0])}").text
+    assert f'href="/magnus/files/{place(runs[0])}/a.txt"' in page
+    assert f'href="/magnus/runs/{place(runs[0])}#steps"' in page

@@ -35,6 +35,7 @@ STARTS = {"admin": 403, "eve": 403, "vic": 403, WITHOUT: 403, "": 401}
 """Without the form that its page gives nobody starts anything; who may is told so."""
 
 TABLE: Mapping[tuple[str, str], tuple[str, Mapping[str, int]]] = {
+    ("GET", "/"): ("/", dict.fromkeys(USERS, 303)),
     ("GET", "/runs"): ("/runs", LISTS),
     ("GET", "/runs/{dag_id}/{run_id}"): ("/runs/{run}", READS),
     ("GET", "/runs/{dag_id}/{run_id}/document.json"): ("/runs/{run}/document.json", READS),

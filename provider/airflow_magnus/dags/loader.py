@@ -12,7 +12,10 @@ from typing import Any
 from airflow_magnus.dags.builder import beside_caller, dag_of, loaded, plan_of
 from airflow_magnus.dags.invalid import invalid_dag
 from airflow_magnus.errors import ConfigurationError, Fault, PipelineError, Position
+from airflow_magnus.hooks.services import ServiceSources
+from airflow_magnus.pipeline.asset_names import wrong_names
 from airflow_magnus.pipeline.identifiers import dag_id_of
+from airflow_magnus.pipeline.model import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def load_pipelines(
         found = [Found(root, invalid_dag(dag_id_of(Path(root.name)), root, [fault]), (fault,))]
     else:
         files = pipeline_files(root, exclude)
-        found = [_load(path, root, config, variables, connections) for path in files]
+        found = _made([_read(path, root, config, variables, connections) for path in files])
     dags = {each.dag.dag_id: each.dag for each in _without_clashes(found, root)}
     namespace.update({f"magnus_dag_{index}": dag for index, dag in enumerate(dags.values())})
     return dags
@@ -109,24 +112,59 @@ def _is_pipeline(path: Path) -> bool:
     return any(line.replace('"', "").replace("'", "").startswith(_HAS_DAG) for line in lines)
 
 
-def _load(
+@dataclass(frozen=True)
+class _Read:
+    """One pipeline file before there is a DAG of it.
+
+    :param loaded: the pipeline and its services; None where there are faults.
+    """
+
+    path: Path
+    dag_id: str
+    loaded: tuple[Pipeline, ServiceSources] | None
+    faults: tuple[Fault, ...] = ()
+
+
+def _read(
     path: Path,
     root: Path,
     config_file: Path | None,
     variables: Mapping[str, str] | None,
     connections: Mapping[str, str | None],
-) -> Found:
+) -> _Read:
     dag_id = dag_id_of(path.relative_to(root))
     try:
-        pipeline, services = loaded(path, config_file, variables, connections)
-        dag_id = pipeline.airflow.get("dag_id") or dag_id
-        return Found(path, dag_of(pipeline, plan_of(pipeline, services), dag_id=dag_id))
-    except PipelineError as error:
-        faults = error.faults
-    except Exception as error:  # one file must not hide the others; it is shown in the UI
-        log.exception("%s cannot be made a DAG", path)
-        faults = (Fault(Position(path, 1, 1), "", f"cannot be made a DAG: {type(error).__name__}: {error}"),)
-    return Found(path, invalid_dag(dag_id, path, faults), faults)
+        found = loaded(path, config_file, variables, connections)
+        return _Read(path, found[0].airflow.get("dag_id") or dag_id, found)
+    except Exception as error:  # noqa: BLE001 — told in the UI
+        return _Read(path, dag_id, None, _faults_of(error, path))
+
+
+def _made(read: list[_Read]) -> list[Found]:
+    """The DAGs of files that were all read: only then is it known whether the pipelines have the names that others wait for."""
+    wrong: dict[str, list[Fault]] = {}
+    for dag_id, name in wrong_names({one.dag_id: one.loaded[0] for one in read if one.loaded}):
+        if name.is_certain:
+            wrong.setdefault(dag_id, []).append(name.fault)
+    return [_load(one, (*one.faults, *(wrong.get(one.dag_id, ()) if one.loaded else ()))) for one in read]
+
+
+def _load(read: _Read, faults: tuple[Fault, ...]) -> Found:
+    if read.loaded is not None and not faults:
+        try:
+            pipeline, services = read.loaded
+            return Found(read.path, dag_of(pipeline, plan_of(pipeline, services), dag_id=read.dag_id))
+        except Exception as error:  # noqa: BLE001
+            faults = _faults_of(error, read.path)
+    return Found(read.path, invalid_dag(read.dag_id, read.path, faults), faults)
+
+
+def _faults_of(error: Exception, path: Path) -> tuple[Fault, ...]:
+    """What is wrong with a file. One file must not hide the others; it is shown in the UI."""
+    if isinstance(error, PipelineError):
+        return error.faults
+    log.error("%s cannot be made a DAG", path, exc_info=error)
+    return (Fault(Position(path, 1, 1), "", f"cannot be made a DAG: {type(error).__name__}: {error}"),)
 
 
 def _without_clashes(found: list[Found], root: Path) -> Iterator[Found]:

@@ -27,8 +27,9 @@ _COLUMNS = ("step", "kind", "command", "next", "on failure", "gets", "puts")
 
 def as_text(pipeline: Pipeline) -> str:
     """Give a tree of the steps, each with what follows it, in the order of the file."""
-    head = f"{pipeline.name}: {one_line(pipeline.graph.description)}".rstrip(": ")
-    return "\n".join([head, *_tree(pipeline.graph, _INDENT)]) + "\n"
+    description = one_line(pipeline.graph.description)
+    head = [f"name: {pipeline.name}", *([f"description: {description}"] if description else []), "steps:"]
+    return "\n".join([*head, *_tree(pipeline.graph, _INDENT)]) + "\n"
 
 
 def as_mermaid(pipeline: Pipeline) -> str:

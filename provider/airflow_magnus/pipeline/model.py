@@ -279,5 +279,5 @@ class Pipeline:
 
     @property
     def name(self) -> str:
-        """What people call it: the file's name without its ending."""
+        """What people call it, and its files as assets: ``dag.name``, else the file's name without its ending."""
         return self.graph.name or self.path.stem

@@ -85,6 +85,7 @@ class RunPage:
 
     :param total: how many are asked for, on all pages.
     :param after: where this page ends, for the query of the next one; None when nothing follows.
+    :param pipelines: of how many DAGs those runs are; pipelines of runs that Airflow does not know count by name.
     :param unread: runs that the store has and its index does not; they are on no page.
     """
 
@@ -92,6 +93,7 @@ class RunPage:
     total: int = 0
     after: tuple[str, str] | None = None
     unread: int = 0
+    pipelines: int = 0
 
 
 def page_of(runs: Iterable[RunSummary], query: RunQuery, is_visible: IsVisible = everything) -> RunPage:
@@ -106,7 +108,9 @@ def page_of(runs: Iterable[RunSummary], query: RunQuery, is_visible: IsVisible =
     )
     rest = [run for run in found if query.after is None or run.place < query.after]
     shown = rest[: max(1, min(query.limit, MOST))]
-    return RunPage(tuple(shown), len(found), shown[-1].place if len(shown) < len(rest) else None)
+    after = shown[-1].place if len(shown) < len(rest) else None
+    pipelines = len({run.airflow_dag_id or run.pipeline for run in found})
+    return RunPage(tuple(shown), len(found), after, pipelines=pipelines)
 
 
 def has_parameter(run: RunSummary, name: str, value: str = "") -> bool:

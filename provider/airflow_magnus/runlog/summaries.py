@@ -115,8 +115,10 @@ def facts_of(header: RunHeader | None, log: RunLog, graphs: Graphs | None = None
     """
     pipeline = header.pipeline if header else ""
     uses = [use for step in log.steps.values() for use in _of_step(log.run_id, pipeline, step)]
-    uses += _restored(log.run_id, pipeline, graphs or {})
-    stored: dict[str, FileUse] = {use.name: use for use in uses if use.direction != "get"}
+    restored = list(_restored(log.run_id, pipeline, graphs or {}))
+    # Steps that a re-run does not run stand before those that it runs, whose files take the place of theirs.
+    stored: dict[str, FileUse] = {use.name: use for use in (*restored, *uses) if use.direction != "get"}
+    uses += restored
     scheduler = dict(header.scheduler if header else log.scheduler)
     starts, ends = _times(log.steps.values())
     is_airflow = scheduler.get("type") == "airflow"

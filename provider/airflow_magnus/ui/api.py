@@ -7,14 +7,14 @@ import functools
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from airflow_magnus.runlog.difference import compare
 from airflow_magnus.runlog.provenance import DEPTH
-from airflow_magnus.runlog.records import RunLog
+from airflow_magnus.runlog.records import RunLog, Status
 from airflow_magnus.runlog.run_query import MOST, RunQuery
 from airflow_magnus.runlog.summaries import facts_of
 from airflow_magnus.ui.access import READS_RUN, User, may_read_runs_of
@@ -27,6 +27,7 @@ from airflow_magnus.ui.api_models import (
     Problem,
     Run,
     Runs,
+    RunStatus,
     Step,
     Steps,
     all_steps,
@@ -64,7 +65,7 @@ async def runs(
     pipeline: Annotated[
         list[str], Query(description="name, or id of the DAG; may be given several times")
     ] = [],  # noqa: B006
-    status: Annotated[str, Query(pattern="^(SUCCESS|FAIL|PROCESSING)?$")] = "",
+    status: Literal["", RunStatus] = "",
     tag: _Text = "",
     since: datetime | None = None,
     until: datetime | None = None,
@@ -128,7 +129,7 @@ async def steps(
     dag_id: str,
     run_id: str,
     run: _Wanted = "",
-    status: Annotated[str, Query(pattern="^[A-Z]*$")] = "",
+    status: Literal["", Status] = "",
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
 ) -> Steps:

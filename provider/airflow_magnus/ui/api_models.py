@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from airflow_magnus.runlog.provenance import FileNode, Provenance, StepNode
-from airflow_magnus.runlog.records import BranchLog, StepLog
-from airflow_magnus.runlog.run_query import RunPage
+from airflow_magnus.runlog.records import BranchLog, Status, StepLog
+from airflow_magnus.runlog.run_query import RunPage, aware
 from airflow_magnus.runlog.summaries import Code, FileUse, RunSummary
+
+
+def _rfc3339(text: Any) -> datetime | None:
+    """A time of a run log, which writes a space before the hour; None where it has none, or no time that can be read."""
+    if isinstance(text, datetime):
+        return aware(text)
+    try:
+        return aware(datetime.fromisoformat(text)) if text else None
+    except ValueError:
+        return None
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_rfc3339)]
+RunStatus = Literal["SUCCESS", "FAIL", "PROCESSING"]
 
 
 class Problem(BaseModel):
@@ -28,10 +43,10 @@ class Run(BaseModel):
     dag_run_id: str = Field(description="Airflow's run id; empty of a run that Airflow did not start")
     run_id: str = Field(description="id in the run log")
     pipeline: str
-    status: str = Field(description="SUCCESS, FAIL or PROCESSING")
+    status: RunStatus
     tag: str | None
-    start: str
-    end: str
+    start: Moment
+    end: Moment = Field(description="null while it goes on")
     seconds: float | None
     parameters: dict[str, Any] = Field(description="final values; long ones are cut")
     bytes_stored: int
@@ -93,7 +108,7 @@ class FileUsed(BaseModel):
     name: str
     sha256: str
     size: int | None
-    time: str
+    time: Moment = Field(description="when the attempt ended")
     code: list[CodeUsed]
 
     @classmethod
@@ -115,10 +130,10 @@ class Step(BaseModel):
 
     internal_name: str
     step_type: str
-    status: str
+    status: Status
     depth: int = Field(description="0 in the pipeline's own graph, one more in each branch")
-    start: str
-    end: str
+    start: Moment
+    end: Moment
     attempts: int
     is_taken_over: bool = Field(description="not run, as a re-run has its result from an earlier run")
     message: str = Field(description="of the last attempt, or of the step")
@@ -138,8 +153,8 @@ class Step(BaseModel):
             step_type=step.step_type,
             status=step.status,
             depth=depth,
-            start=first.start_time if first else "",
-            end=last.end_time if last else "",
+            start=_rfc3339(first.start_time if first else ""),
+            end=_rfc3339(last.end_time if last else ""),
             attempts=len(step.attempts),
             is_taken_over=step.mock,
             message=(last.message if last else "") or step.message,
@@ -197,7 +212,7 @@ class MakingStep(BaseModel):
     pipeline: str
     step: str
     attempt: int
-    time: str
+    time: Moment = Field(description="when the attempt ended")
     depth: int = Field(description="steps between it and the file; 0 made the file")
     code: list[CodeUsed]
     parameters: dict[str, Any] = Field(description="of the run")
@@ -212,7 +227,7 @@ class MakingStep(BaseModel):
             pipeline=node.run.pipeline,
             step=node.step,
             attempt=node.attempt,
-            time=node.time,
+            time=_rfc3339(node.time),
             depth=node.depth,
             code=[CodeUsed.of(one) for one in node.code],
             parameters=node.run.parameters,

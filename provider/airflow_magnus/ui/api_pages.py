@@ -96,5 +96,5 @@ def _type(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if schema.get("enum"):
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join(str(one) for one in schema["enum"] if one)
     return str(schema.get("format") or schema.get("type") or "any")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,10 +56,15 @@ def make_app() -> FastAPI:
     app.add_exception_handler(PageError, _shown)
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(Exception, _unexpected)
+    app.add_api_route("/", _first_page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     for router in (rerun, runs, run, compare, pipeline, files, data, provenance, catalog, api, api_pages):
         app.include_router(router)
     return app
+
+
+async def _first_page(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/runs", 303)
 
 
 async def _with_headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -92,8 +98,21 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 401:
         title, what_to_do = "You are not signed in", "Sign in to Airflow, then open the page again."
     else:
-        title, what_to_do = _TITLES.get(error.status_code, "This did not work"), str(error.detail)
+        title, what_to_do = _TITLES.get(error.status_code, "This did not work"), _advice(request, error)
     return refusal(request, PageError(error.status_code, title, what_to_do))
+
+
+def _advice(request: Request, error: HTTPException) -> str:
+    """What to do; where the address or the method is wrong, the words of HTTP say nothing, so where to look instead."""
+    if error.detail not in (HTTPStatus.NOT_FOUND.phrase, HTTPStatus.METHOD_NOT_ALLOWED.phrase):
+        return str(error.detail)
+    root = request.scope.get("root_path", "")
+    if is_for_programs(request):
+        return f"The endpoints and their methods are described in `{root}/api/openapi.json`, for people at `{root}/api/docs`."
+    return (
+        f"The list of all runs is at `{root}/runs`, the search for files at `{root}/provenance`; the JSON API is described "
+        f"at `{root}/api/docs`. The pages of a run, a pipeline or a task are tabs of Airflow's own pages about them."
+    )
 
 
 async def _shown(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from airflow_magnus.ui.access import READS_RUN
-from airflow_magnus.ui.found_runs import find_run
+from airflow_magnus.ui.found_runs import FoundRun, find_run
 from airflow_magnus.ui.responses import in_time, page
 
 router = APIRouter(prefix="/catalog", default_response_class=HTMLResponse)
@@ -22,9 +22,21 @@ async def show_folder(request: Request, dag_id: str, run_id: str) -> Response:
     folder = f"{location}/{found.header.run_id}/" if location else ""
     if url := console_url(folder):
         return RedirectResponse(url, 303)
+    files = await in_time(lambda: _files(found)) if folder else []
     return page(
-        request, "catalog.html", dag_id=dag_id, run_id=run_id, folder=folder, has_bucket="://" in folder
+        request,
+        "catalog.html",
+        dag_id=dag_id,
+        run_id=run_id,
+        folder=folder,
+        files=files,
+        has_bucket="://" in folder,
     )
+
+
+def _files(found: FoundRun) -> list[str]:
+    """Names of the files that the run has put or taken over."""
+    return sorted({use.name for use in found.facts(found.document()).uses if use.direction != "get"})
 
 
 def console_url(folder: str) -> str:

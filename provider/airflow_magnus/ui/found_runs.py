@@ -12,6 +12,7 @@ from airflow_magnus.errors import MagnusError, RunNotFoundError
 from airflow_magnus.hooks.description import Description
 from airflow_magnus.hooks.services import OpenServices
 from airflow_magnus.runlog.records import RunHeader, RunLog
+from airflow_magnus.runlog.summaries import RunFacts, facts_of
 from airflow_magnus.stores.remembered import PartsMemory
 from airflow_magnus.stores.runlogs import RunLogStore
 from airflow_magnus.ui.dag_runs import AirflowRun, DagFacts, airflow_runs, dag_facts
@@ -45,8 +46,35 @@ class FoundRun:
 
         :raises PageError: when it cannot be read.
         """
-        parts = _memory().of_run(self.services.run_log.parts, self.header.token)
-        return self.reading(lambda: RunLogStore(parts).current(self.header.run_id))
+        return self.reading(lambda: self._remembered().current(self.header.run_id))
+
+    def facts(self, document: RunLog) -> RunFacts:
+        """What lists of runs and files say of the run. Cost: of a re-run the parts that were not read before.
+
+        :raises PageError: when they cannot be read.
+        """
+        graphs = None
+        if self.header.use_cached:
+            graphs = self.reading(lambda: self._remembered().graphs(self.header.run_id))
+        return facts_of(self.header, document, graphs)
+
+    def earlier(self) -> RunHeader | None:
+        """Of a re-run the run that it takes up; None of others, or when that is gone. Cost: 1 GET.
+
+        :raises PageError: when it cannot be read.
+        """
+        wanted = self.header.original_run_id
+        if not wanted:
+            return None
+        try:
+            return self.services.run_log.header(wanted)
+        except RunNotFoundError:
+            return None
+        except MagnusError as error:
+            raise stores_unreadable(error) from error
+
+    def _remembered(self) -> RunLogStore:
+        return RunLogStore(_memory().of_run(self.services.run_log.parts, self.header.token))
 
     @staticmethod
     def reading(read: Callable[[], T]) -> T:

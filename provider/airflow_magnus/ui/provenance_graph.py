@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,10 @@ from airflow_magnus.ui.layered_graph import layered
 
 _WIDTH, _HEIGHT, _EDGE = 190, 46, 4
 _BESIDE, _BETWEEN, _UNSEEN = 16, 36, 12
-_LONGEST = 24
+_INSET, _ROUND_INSET = 12, 18
+_LABEL_SIZE, _NOTE_SIZE = 13, 11
+"""Pixels, as in ``data.css``."""
+_NARROW, _WIDE = frozenset(" .,:;|'!()[]fijlrtI-"), frozenset("mwMW@%")
 _STEPS, _FILES, _READERS = 30, 5, 8
 
 Link = Callable[[StepNode | FileUse | FileNode], str]
@@ -30,6 +34,7 @@ class Box:
     kind: str
     x: int
     y: int
+    inset: int
     label: str
     note: str
     title: str
@@ -165,7 +170,10 @@ def _row(layer: Sequence[str], graph: _Graph, width: int) -> Iterator[tuple[str,
 
 def _box(node: _Node, middle: int, y: int) -> Box:
     x = middle - _WIDTH // 2
-    return Box(node.kind, x, y, _cut(node.label), _cut(node.note, _LONGEST + 2), node.title, node.href)
+    inset = _ROUND_INSET if node.kind in ("step", "reader") else _INSET
+    room = _WIDTH - 2 * inset
+    label, note = _cut(node.label, room / _LABEL_SIZE), _cut(node.note, room / _NOTE_SIZE)
+    return Box(node.kind, x, y, inset, label, note, node.title, node.href)
 
 
 def _line(way: Sequence[str], places: Mapping[str, tuple[int, int]]) -> str:
@@ -183,9 +191,28 @@ def _line(way: Sequence[str], places: Mapping[str, tuple[int, int]]) -> str:
     return path
 
 
-def _cut(text: str, most: int = _LONGEST) -> str:
-    """A text that fits into a box; of a long one the beginning and the end."""
-    if len(text) <= most:
+def _cut(text: str, room: float) -> str:
+    """A text that fits; of a long one the beginning and the end.
+
+    :param room: in sizes of the font.
+    """
+    if _length(text) <= room:
         return text
-    half = (most - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
+    most = min(len(text) - 1, int(room / 0.3))
+    cuts = (f"{text[:half]}…{text[-half:]}" for half in range(most // 2, 0, -1))
+    return next((cut for cut in cuts if _length(cut) <= room), "…")
+
+
+def _length(text: str) -> float:
+    """About how long a text is drawn, in sizes of the font: of DejaVu Sans, as others are narrower."""
+    return sum(map(_character, text))
+
+
+def _character(one: str) -> float:
+    if one in _NARROW:
+        return 0.36
+    if one in _WIDE:
+        return 0.95
+    if one == "…" or unicodedata.east_asian_width(one) in "WF":
+        return 1.05
+    return 0.75 if one.isupper() else 0.64

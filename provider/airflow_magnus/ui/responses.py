@@ -15,6 +15,7 @@ import anyio.to_thread
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from airflow_magnus import __version__
 from airflow_magnus.runlog.plan_text import size_text
@@ -24,6 +25,7 @@ LONGEST = 30
 """Seconds that a page waits for the stores."""
 _MOST_AT_ONCE = 4
 _FOLDERS = re.compile(r"(?<![^\s'\"(\[=])(?:file://)?/(?:[^\s/'\",;)\]]+/)+")
+_NAMES = re.compile(r"`([^`]+)`")
 T = TypeVar("T")
 
 
@@ -110,6 +112,8 @@ def _templates() -> Environment:
         size=size_text,
         moment=_moment,
         kind=_kind,
+        status=status_text,
+        marked=_marked,
         plain=_plain,
         time=time_text,
         path=path_segment,
@@ -135,6 +139,17 @@ def _kind(status: str) -> str:
     kinds = {"success": "success", "fail": "failed", "failed": "failed", "upstream_failed": "failed"}
     live = {"processing": "live", "running": "live", "queued": "live", "triggered": "live"}
     return {**kinds, **live}.get(status.lower(), "other")
+
+
+def status_text(status: str) -> str:
+    """The word of a status on all pages, which is Airflow's: of a step or run that ``FAIL``ed, ``failed``."""
+    words = {"fail": "failed", "processing": "running", "triggered": "queued"}
+    return words.get(status.lower(), status.lower())
+
+
+def _marked(text: str) -> Markup:
+    """A text in which names stand between backticks, for a page."""
+    return Markup(_NAMES.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _plain(value: Any) -> str:

@@ -91,11 +91,6 @@ class Tree:
         """Parameter → the step that set it last, by its internal name."""
         return {name: node.of.internal_name for node in self.nodes for name in node.parameters}
 
-    def stored(self) -> tuple[int, int]:
-        """How many files the steps put, and their bytes as far as they are known."""
-        puts = [entry for node in self.nodes if node.step for entry in entries_of(node.step, "put")]
-        return len(puts), sum(entry.size or 0 for entry in puts)
-
 
 def tree_of(steps: Mapping[str, StepLog]) -> Tree:
     """The tree of a run's steps."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from airflow_magnus.runlog.marks import Collection
 from airflow_magnus.runlog.records import AttemptLog, RunHeader, RunLog, StepLog
+from airflow_magnus.runlog.summaries import Direction, FileUse, RunFacts, RunSummary
 from airflow_magnus.ui.dag_runs import AirflowRun
 from airflow_magnus.ui.found_runs import FoundRun
 from airflow_magnus.ui.paging import Pager
@@ -54,6 +55,7 @@ class Row:
     got: Files
     put: Files
     objects: tuple[Sequence[Any], int]
+    taken_over: Sequence[FileUse]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Parameter:
 class RunView:
     """What the page shows.
 
+    :param stored: the run as the list of runs shows it.
+    :param taken_over: how many of its files are those of an earlier run.
     :param rows: of this page alone.
     :param more_parameters: how many are not among ``parameters``.
     :param collection: that the run's files were removed from the catalog; None: they were not.
@@ -92,6 +96,8 @@ class RunView:
     parameters: Sequence[Parameter]
     more_parameters: int
     collection: Collection | None
+    stored: RunSummary
+    taken_over: int
     took: float
 
     @property
@@ -112,11 +118,6 @@ class RunView:
         failed = [node.step for node in self.tree.nodes if node.step and node.step.status == "FAIL"]
         return [one for one in failed if not one.branches][:_MOST_FAILURES]
 
-    @property
-    def files(self) -> tuple[int, int]:
-        """How many files the run has put, and their bytes."""
-        return self.tree.stored()
-
 
 def view(found: FoundRun, choice: Choice, page: int, query: Mapping[str, str]) -> RunView:
     """Gather what the page shows of a run. Cost: 2 GETs of a run that has ended.
@@ -131,25 +132,52 @@ def view(found: FoundRun, choice: Choice, page: int, query: Mapping[str, str]) -
     nodes = tree.chosen(choice)
     pager = Pager(len(nodes), ROWS, page, query)
     shown = [(node, span_of(node.of, now)) for node in nodes[pager.part]]
+    facts = found.facts(log)
+    restored = _taken_over(facts)
     axis = axis_of([span for _, span in shown if span], seconds_of(found.header.started))
-    parameters = _parameters(found.header, log, tree)
+    parameters = _parameters(found, log, tree)
     return RunView(
         found=found,
         log=log,
         tree=tree,
         choice=choice,
         pager=pager,
-        rows=[_row(node, span, axis, now, found.airflow) for node, span in shown],
+        rows=[
+            _row(node, span, axis, now, found.airflow, restored.get(node.of.internal_name, ()))
+            for node, span in shown
+        ],
         axis=axis,
         span=_span_of_run(found, tree, now),
         parameters=parameters[:_MOST_PARAMETERS],
         more_parameters=max(0, len(parameters) - _MOST_PARAMETERS),
         collection=collection,
+        stored=facts.summary,
+        taken_over=len(_names(facts, "restored") - _names(facts, "put")),
         took=time.monotonic() - began,
     )
 
 
-def _row(node: Node, span: Span | None, axis: Axis | None, now: float, airflow: AirflowRun | None) -> Row:
+def _taken_over(facts: RunFacts) -> dict[str, list[FileUse]]:
+    """Internal name of a step that was not run again → the files that it has from an earlier run."""
+    found: dict[str, list[FileUse]] = {}
+    for use in facts.uses:
+        if use.direction == "restored":
+            found.setdefault(use.step, []).append(use)
+    return found
+
+
+def _names(facts: RunFacts, direction: Direction) -> set[str]:
+    return {use.name for use in facts.uses if use.direction == direction}
+
+
+def _row(
+    node: Node,
+    span: Span | None,
+    axis: Axis | None,
+    now: float,
+    airflow: AirflowRun | None,
+    taken_over: Sequence[FileUse],
+) -> Row:
     step = node.step or StepLog(name="", internal_name="", step_type="")
     bars: Sequence[Bar] = []
     if axis is not None:
@@ -164,6 +192,7 @@ def _row(node: Node, span: Span | None, axis: Axis | None, now: float, airflow: 
         got=files_of(step, "get"),
         put=files_of(step, "put"),
         objects=objects_of(step),
+        taken_over=taken_over,
     )
 
 
@@ -207,8 +236,8 @@ def _span_of_run(found: FoundRun, tree: Tree, now: float) -> Span | None:
     return Span(begin, max([begin, *(span.end for span in spans)]))
 
 
-def _parameters(header: RunHeader, log: RunLog, tree: Tree) -> list[Parameter]:
-    setters = tree.setters()
+def _parameters(found: FoundRun, log: RunLog, tree: Tree) -> list[Parameter]:
+    header, earlier, setters = found.header, found.earlier(), tree.setters()
     names = {**header.parameters, **log.parameters}
     return [
         Parameter(
@@ -217,15 +246,19 @@ def _parameters(header: RunHeader, log: RunLog, tree: Tree) -> list[Parameter]:
             final=log.parameters.get(name),
             has_initial=name in header.parameters,
             has_final=name in log.parameters,
-            setter=_setter(name, header, setters),
+            setter=_setter(name, header, earlier, setters),
         )
         for name in names
     ]
 
 
-def _setter(name: str, header: RunHeader, setters: Mapping[str, str]) -> str:
+def _setter(name: str, header: RunHeader, earlier: RunHeader | None, setters: Mapping[str, str]) -> str:
     if name in setters:
         return f"step {setters[name]}"
-    if header.original_run_id and header.given is not None and name not in header.given:
-        return "default, or taken over"
+    if earlier is not None and name in earlier.parameters:
+        # A re-run begins with the values of the run that it takes up, unless given ones are to win.
+        if header.parameters.get(name) == earlier.parameters[name]:
+            return "taken over"
+    elif header.original_run_id and earlier is None and header.given is not None and name not in header.given:
+        return "default, or taken over"  # the earlier run's record is gone, so nobody knows
     return "given" if header.given is None or name in header.given else "default"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from airflow_magnus.runlog.records import AttemptLog, BranchLog, StepLog
-from airflow_magnus.ui.responses import time_text
+from airflow_magnus.ui.responses import status_text, time_text
 
 _STEPS_OF_AXIS = (
     0.01,
@@ -36,6 +37,8 @@ _STEPS_OF_AXIS = (
 )
 _MOST_TICKS = 6
 _NARROWEST = 0.4
+_AXIS_WIDTH, _CHARACTER, _BETWEEN = 160, 6.6, 8
+"""Pixels: of the narrowest axis (``.line`` in ``runs.css``), of a character of a label, between two labels."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A line across the axis, in percent.
+
+    :param label: "" where there is no room for one.
+    :param is_last: the label ends at the line, as behind it is no room.
+    """
+
+    x: float
+    label: str
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
 class Axis:
     """The time that a drawing shows.
 
@@ -77,18 +93,18 @@ class Axis:
     zero: float
 
     @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """Where lines stand, in percent, each with its label."""
+    def ticks(self) -> list[Tick]:
+        """Where lines stand; as many of them have labels as fit beside each other."""
         length = self.end - self.start
         step = next((s for s in _STEPS_OF_AXIS if length / s <= _MOST_TICKS), None)
         if step is None:
             step = (int(length / _MOST_TICKS / 86400) + 1) * 86400
         first = -(-(self.start - self.zero) // step) * step
-        found: list[tuple[float, str]] = []
+        found: list[Tick] = []
         while self.zero + first <= self.end and len(found) <= _MOST_TICKS:
-            found.append((self._percent(self.zero + first), f"+{_label(first)}"))
+            found.append(Tick(self._percent(self.zero + first), f"+{_label(first)}"))
             first += step
-        return found
+        return _with_room(found)
 
     def bars(self, attempts: Iterable[AttemptLog], now: float) -> list[Bar]:
         """The attempts of a step."""
@@ -105,7 +121,7 @@ class Axis:
     def _bar(self, span: Span, status: str, what: str) -> Bar:
         x = self._percent(span.start)
         width = min(max(self._percent(span.end) - x, _NARROWEST), 100 - min(x, 100 - _NARROWEST))
-        ending = "going on for" if span.is_open else status.lower() + " after"
+        ending = "going on for" if span.is_open else f"{status_text(status)} after"
         began = datetime.fromtimestamp(span.start, UTC).strftime("%H:%M:%S UTC")
         return Bar(
             min(x, 100 - _NARROWEST), width, status, f"{what}: {began}, {ending} {time_text(span.seconds)}"
@@ -114,6 +130,26 @@ class Axis:
     def _percent(self, moment: float) -> float:
         length = self.end - self.start
         return round(min(100.0, max(0.0, (moment - self.start) / length * 100)), 3) if length > 0 else 0.0
+
+
+def _with_room(ticks: Sequence[Tick]) -> list[Tick]:
+    """Ticks of which every second, third … keeps its label, so that none touches another."""
+    for every in range(1, len(ticks) + 1):
+        kept = [_placed(tick) if n % every == 0 else replace(tick, label="") for n, tick in enumerate(ticks)]
+        places = [_place(tick) for tick in kept if tick.label]
+        if all(end <= start for (_, end), (start, _) in pairwise(places)):
+            return kept
+    return list(ticks)
+
+
+def _placed(tick: Tick) -> Tick:
+    return replace(tick, is_last=_place(tick)[1] > 100)
+
+
+def _place(tick: Tick) -> tuple[float, float]:
+    """From where to where a label goes, with the gap behind it; percent of the narrowest axis."""
+    width = (len(tick.label) * _CHARACTER + _BETWEEN) * 100 / _AXIS_WIDTH
+    return (tick.x - width, tick.x) if tick.is_last else (tick.x, tick.x + width)
 
 
 def axis_of(spans: Sequence[Span], zero: float | None = None) -> Axis | None:

@@ -30,8 +30,8 @@ dag:
 
 def test_text_names_every_step_and_way_when_branches_are_nested(load) -> None:
     lines = as_text(load(TEXT)).splitlines()
-    assert lines[0] == "pipeline: What it does"
-    assert lines[1] == '  ▶ get "it" & go [shell: echo `a` | b …] → each, on failure → fail'
+    assert lines[:3] == ["name: pipeline", "description: What it does", "steps:"]
+    assert lines[3] == '  ▶ get "it" & go [shell: echo `a` | b …] → each, on failure → fail'
     assert "      gets *" in lines
     assert "  each [map: item of items] → success, on failure → repair" in lines
     assert "    ├ for each item" in lines
@@ -84,7 +84,7 @@ dag:
 
 def test_text_names_values_and_shows_a_loop_once_when_steps_are_conditional_and_loop(load) -> None:
     lines = as_text(load(CHOICES)).splitlines()
-    assert lines[1] == "  ▶ choose [conditional: by colour] → again, on failure → fail"
+    assert lines[2] == "  ▶ choose [conditional: by colour] → again, on failure → fail"
     assert [line.strip() for line in lines if "├" in line] == [
         "├ when light red",
         "├ when default",

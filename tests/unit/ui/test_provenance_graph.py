@@ -86,3 +86,18 @@ def test_drawing_does_not_grow_without_end() -> None:
         "142 more readers",
     }
     assert drawing.width < 10_000
+
+
+@pytest.mark.parametrize("character", ["1", "W", "n", "i", "字"])
+def test_texts_fit_into_ovals(character: str) -> None:
+    name = character * 80
+    step = StepNode(RunSummary(run_id=name), name, 0, "")
+    file = node("asked")
+    found = Provenance(file, (), {step.key: step}, {file.key: file}, (Edge(step.key, file.key, "put"),), ())
+    (box,) = [box for box in drawing_of(found, lambda _: "").boxes if box.kind == "step"]
+    widths = {"1": 0.56, "W": 0.95, "n": 0.56, "i": 0.23, "字": 1.0, "…": 1.0}
+    for text, size in ((box.label, 13), (box.note, 11)):
+        assert "…" in text
+        drawn = sum(widths[one] for one in text) * size
+        assert drawn <= box.width - 2 * box.inset, text
+        assert drawn > (box.width - 2 * box.inset) / 2, "not more is cut than must be"

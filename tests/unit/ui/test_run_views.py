@@ -79,10 +79,25 @@ def test_attempt_that_goes_on_reaches_until_now() -> None:
 def test_axis_has_few_ticks_in_order_and_inside(length: float) -> None:
     axis = axis_of([Span(1_000, 1_000 + length)], zero=990)
     assert axis is not None
-    places = [x for x, _ in axis.ticks]
+    places = [tick.x for tick in axis.ticks]
     assert len(places) <= 7
     assert all(0 <= x <= 100 for x in places)
     assert all(a < b for a, b in pairwise(places))
+
+
+@pytest.mark.parametrize("length", [0.004, 0.3, 5, 12.1, 17, 61, 370, 3_700, 90_000, 9_000_000])
+@pytest.mark.parametrize("before", [0, 3, 1_000_000])
+def test_labels_of_ticks_do_not_touch_on_a_narrow_axis(length: float, before: float) -> None:
+    axis = axis_of([Span(1_000_000, 1_000_000 + length)], zero=1_000_000 - before)
+    assert axis is not None
+    ends = []
+    for tick in axis.ticks:
+        if tick.label:
+            x, width = tick.x * 1.6, len(tick.label) * 6.5  # pixels, of an axis of 160
+            ends.append((x - width, x) if tick.is_last else (x, x + width))
+    assert ends or not axis.ticks
+    assert all(end < start for (_, end), (start, _) in pairwise(ends))
+    assert all(start >= 0 and end <= 160 for start, end in ends)
 
 
 def test_bars_stay_on_the_axis() -> None:
