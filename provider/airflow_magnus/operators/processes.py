@@ -75,7 +75,8 @@ class CommandHook(SubprocessHook):
         self.output = Output(output_encoding)
         self._log_output(process)
         process.wait()
-        self._close_stdout()
+        if process.stdout is not None:
+            process.stdout.close()
         return SubprocessResult(exit_code=process.returncode, output="")
 
     def _log_output(self, process: Popen[bytes]) -> None:
