@@ -538,10 +538,10 @@ def test_rerun_shows_what_it_has_taken_over(
         },
         parameters={"x": 1, "y": 5},
     )
-    first = run_once(text, store, tmp_path, {"x": 2}, "page-of-rerun")
+    first = run_once(text, store, tmp_path, {"x": 2}, "page-of-taken-over")
     mended.touch()
     rerun = run_once(
-        text.replace("y: 5", "y: 5\n  z: 6"), store, tmp_path, {"use_cached": first.run_id}, "page-of-rerun"
+        text.replace("y: 5", "y: 5\n  z: 6"), store, tmp_path, {"use_cached": first.run_id}, "page-of-taken-over"
     )
     assert (first.status, rerun.status) == ("FAIL", "SUCCESS")
     page = client("admin").get(url(rerun)).text
@@ -550,7 +550,7 @@ def test_rerun_shows_what_it_has_taken_over(
     assert "Files taken over 2 Name Size Digest (sha256) a 2 B" in said
     assert f"/magnus/provenance/{place(rerun)}/b" in page
     assert "x 2 2 taken over y 5 5 taken over z 6 6 default" in said
-    listed = words(client("admin").get("/magnus/runs?pipeline=page-of-rerun").text)
+    listed = words(client("admin").get("/magnus/runs?pipeline=page-of-taken-over").text)
     assert re.search(r"re-run of \S+ .*? 2 7 B", listed), listed
 
 
