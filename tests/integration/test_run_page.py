@@ -541,7 +541,11 @@ def test_rerun_shows_what_it_has_taken_over(
     first = run_once(text, store, tmp_path, {"x": 2}, "page-of-taken-over")
     mended.touch()
     rerun = run_once(
-        text.replace("y: 5", "y: 5\n  z: 6"), store, tmp_path, {"use_cached": first.run_id}, "page-of-taken-over"
+        text.replace("y: 5", "y: 5\n  z: 6"),
+        store,
+        tmp_path,
+        {"use_cached": first.run_id},
+        "page-of-taken-over",
     )
     assert (first.status, rerun.status) == ("FAIL", "SUCCESS")
     page = client("admin").get(url(rerun)).text
