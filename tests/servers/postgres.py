@@ -36,7 +36,7 @@ class PostgresServer:
 
     def wait_until_up(self) -> None:
         assert self.programs is not None
-        self.programs.wait_until(lambda: answers(self.port), "PostgreSQL")
+        self.programs.wait_until(lambda: _is_up(self.port), "PostgreSQL")
 
     def make_database(self) -> str:
         """Make an empty database that no other test has; returns its URL."""
@@ -48,6 +48,21 @@ class PostgresServer:
         with engine.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {name}"))
         return url.set(database=name).render_as_string(hide_password=False)
+
+
+def _is_up(port: int) -> bool:
+    """Whether the server takes connections; one that starts up only answers."""
+    import psycopg2
+
+    if not answers(port):
+        return False
+    try:
+        psycopg2.connect(
+            host="127.0.0.1", port=port, user="test", password=_PASSWORD, dbname="postgres"
+        ).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
 
 
 @contextmanager
@@ -76,6 +91,6 @@ def postgres_server(folder: Path) -> Iterator[tuple[PostgresServer, Programs]]:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         programs.start([postgres, "-D", str(data), *options], user=user, end_by=signal.SIGINT)
-        programs.wait_until(lambda: answers(port), "PostgreSQL")
+        programs.wait_until(lambda: _is_up(port), "PostgreSQL")
         url = f"postgresql+psycopg2://test:{quote(_PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
         yield PostgresServer(url, _PASSWORD, port, programs), programs
