@@ -104,10 +104,7 @@ async def run(dag_id: str, run_id: str, user: User) -> Run:
     """One run, as the list shows it."""
 
     def answer(read: Readable) -> Run:
-        found = read.run(dag_id, run_id)
-        if found is None:
-            raise _no_run(run_id)
-        return Run.of(found[1])
+        return Run.of(read.wanted(dag_id, run_id)[1])
 
     return await _of_all(user, answer)
 
@@ -248,10 +245,6 @@ async def _of_all(user: Any, answer: Callable[[Readable], T]) -> T:
 async def _of_run(dag_id: str, run_id: str, wanted: str, answer: Callable[[FoundRun], T]) -> T:
     """What ``answer`` makes of one run, after the user's right on its DAG was checked."""
     return await in_time(lambda: answer(find_run(dag_id, run_id, wanted)))
-
-
-def _no_run(run_id: str) -> PageError:
-    return PageError(404, f"There is no run log of {run_id}", "Choose a run from the list of runs.")
 
 
 def _cursor(place: tuple[str, str] | None) -> str:

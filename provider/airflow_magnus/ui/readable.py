@@ -13,7 +13,7 @@ from typing import Any
 from airflow_magnus.runlog.index_view import FilePage, IndexView
 from airflow_magnus.runlog.provenance import DEPTH, Provenance, provenance_of
 from airflow_magnus.runlog.run_query import RunPage, RunQuery, page_of, with_unread
-from airflow_magnus.runlog.summaries import FileUse, RunSummary
+from airflow_magnus.runlog.summaries import RunSummary
 from airflow_magnus.ui.open_indexes import Opened, open_indexes
 from airflow_magnus.ui.pipeline_dags import PipelineOfDag, readable_pipelines
 from airflow_magnus.ui.responses import PageError
@@ -129,15 +129,15 @@ class Readable:
                 return found
         return None
 
-    def uses_of(self, dag_id: str, run_id: str) -> list[FileUse]:
-        """The files that a run read and made.
+    def wanted(self, dag_id: str, run_id: str) -> tuple[ReadableStore, RunSummary]:
+        """The run of an address, as of :meth:`run`.
 
         :raises PageError: when there is no such run that the user may see.
         """
         found = self.run(dag_id, run_id)
         if found is None:
             raise PageError(404, f"There is no run log of {run_id}", "Choose a run from the list of runs.")
-        return found[0].view.uses_of(found[1].run_id)
+        return found
 
 
 def readable(user: Any) -> Readable:

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_magnus.errors import CatalogEntryNotFoundError, CatalogError, DigestMismatchError
-from airflow_magnus.runlog.records import CatalogEntry
 from airflow_magnus.stores import reading
 from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.do_nothing import DoNothingCatalog
 from airflow_magnus.stores.reading import StoredFile, stored_file, unreadable
+from stored_files import catalog_of, entry_of
 
 LARGE = bytes(range(256)) * 4096  # 1 MiB
 
 
-def entry_of(name: str, data: bytes, **changes: Any) -> CatalogEntry:
-    entry = CatalogEntry(
-        name=name,
-        data_hash=hashlib.sha256(data).hexdigest(),
-        catalog_relative_path=f"run/{name}",
-        catalog_handler_location="memory",
-        stage="put",
-        size=len(data),
-    )
-    return entry.model_copy(update=changes)
-
-
-def catalog_of(**objects: bytes) -> CatalogStore:
-    from obstore.store import MemoryStore
-
-    store = MemoryStore()
-    for name, data in objects.items():
-        store.put(f"run/{name.replace('__', '/')}", data)
-    return CatalogStore(store, "memory")
-
-
 def found(data: bytes, now: bytes | None = None) -> StoredFile:
-    return stored_file(catalog_of(a=data if now is None else now), entry_of("a", data))
+    return stored_file(catalog_of({"a": data if now is None else now}), entry_of("a", data))
 
 
 def test_parts_and_all_of_a_file() -> None:
@@ -83,7 +60,7 @@ def test_bytes_that_were_changed_are_not_given_whole() -> None:
 
 def test_first_bytes_of_a_plain_key_are_found_where_the_end_of_the_run_has_kept_them() -> None:
     """A later step has put the name again, and the run has settled."""
-    catalog = catalog_of(a=b"later", **{".versions__first__a": b"first"})
+    catalog = catalog_of({"a": b"later", ".versions/first/a": b"first"})
     assert b"".join(stored_file(catalog, entry_of("a", b"first")).chunks()) == b"first"
     version = entry_of("a", b"later", catalog_relative_path="run/a")
     assert stored_file(catalog, version).key == "run/.versions/first/a"
@@ -91,11 +68,11 @@ def test_first_bytes_of_a_plain_key_are_found_where_the_end_of_the_run_has_kept_
 
 def test_file_that_is_gone_or_elsewhere_is_refused() -> None:
     with pytest.raises(CatalogEntryNotFoundError, match="somebody has removed them outside"):
-        stored_file(catalog_of(), entry_of("a", b"x"))
+        stored_file(catalog_of({}), entry_of("a", b"x"))
     with pytest.raises(
         CatalogError, match="kept in the catalog s3://other, and this pipeline uses memory now"
     ):
-        stored_file(catalog_of(a=b"x"), entry_of("a", b"x", catalog_handler_location="s3://other"))
+        stored_file(catalog_of({"a": b"x"}), entry_of("a", b"x", catalog_handler_location="s3://other"))
     with pytest.raises(CatalogError, match="do-nothing"):
         stored_file(DoNothingCatalog(), entry_of("a", b"x"))
 

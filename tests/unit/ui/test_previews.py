@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import io
 import json
 import struct
@@ -14,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from airflow_magnus.runlog.records import CatalogEntry
-from airflow_magnus.stores.catalog import CatalogStore
 from airflow_magnus.stores.reading import StoredFile, stored_file
 from airflow_magnus.ui.previews.binary import BinaryPreview
 from airflow_magnus.ui.previews.choice import Preview, preview_of
@@ -26,25 +23,14 @@ from airflow_magnus.ui.previews.parquet import ParquetPreview
 from airflow_magnus.ui.previews.sample import MOST, sample_of
 from airflow_magnus.ui.previews.table import TablePreview
 from airflow_magnus.ui.previews.text import TextPreview
+from stored_files import catalog_of, entry_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 3, 2) + b"\x08\x02\0\0\0"
 
 
 def stored(name: str, data: bytes) -> StoredFile:
     """A file in a catalog in memory."""
-    from obstore.store import MemoryStore
-
-    store = MemoryStore()
-    store.put(f"run/{name}", data)
-    entry = CatalogEntry(
-        name=name,
-        data_hash=hashlib.sha256(data).hexdigest(),
-        catalog_relative_path=f"run/{name}",
-        catalog_handler_location="memory",
-        stage="put",
-        size=len(data),
-    )
-    return stored_file(CatalogStore(store, "memory"), entry)
+    return stored_file(catalog_of({name: data}), entry_of(name, data))
 
 
 def look(name: str, data: bytes) -> Preview:
